@@ -1,0 +1,77 @@
+"""What can go wrong, as sentences for the person in front of the bot.
+
+    MemoryCogError
+    ├── InvalidQuery            the question cannot be searched
+    ├── InvalidImport           a file is not what the importer reads
+    ├── InvalidEvaluationFile   a file is not ``recall-eval/1``
+    ├── StoreError
+    │   ├── StoreLocked         another process has the data folder
+    │   ├── StoreReadOnly       the folder or the disk refuses writes
+    │   ├── StoreTooNew         written by a newer version
+    │   └── StoreDamaged        the database cannot be read
+    ├── ModelError
+    │   ├── ModelNotAllowed     the name is not on the allow-list
+    │   ├── ModelUnavailable    missing, truncated or of the wrong kind
+    │   └── ScoringFailed       a loaded model gave no usable score
+    └── Busy                    too much waits already
+
+``str(error)`` is always fit to be shown: no ids of hidden things, no message text, no traceback.
+"""
+
+from __future__ import annotations
+
+
+class MemoryCogError(Exception):
+    """Base of every expected failure."""
+
+
+class InvalidQuery(MemoryCogError, ValueError):
+    """The question cannot be searched."""
+
+
+class InvalidImport(MemoryCogError, ValueError):
+    """A file is not what the importer reads."""
+
+
+class InvalidEvaluationFile(MemoryCogError, ValueError):
+    """A file is not in the ``recall-eval/1`` format."""
+
+
+class StoreError(MemoryCogError):
+    """The store cannot do what was asked."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the data folder open."""
+
+
+class StoreReadOnly(StoreError):
+    """The data folder or the disk refuses writes."""
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer version of the program."""
+
+
+class StoreDamaged(StoreError):
+    """The database file cannot be read."""
+
+
+class ModelError(MemoryCogError):
+    """A model cannot do what was asked."""
+
+
+class ModelNotAllowed(ModelError, ValueError):
+    """The model's name is not on the allow-list."""
+
+
+class ModelUnavailable(ModelError):
+    """The model is missing, truncated or of the wrong kind."""
+
+
+class ScoringFailed(ModelError):
+    """A loaded model gave no usable score."""
+
+
+class Busy(MemoryCogError):
+    """Too much waits already; try again in a moment."""

@@ -1,0 +1,191 @@
+"""The plain values that travel through the memory: messages, scopes, spaces, candidates.
+
+Nothing here knows Discord, a database or a model. Ids are Discord snowflakes (positive, below 2**63), so
+within one channel the order of ids is the order of time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message as the memory keeps it; text is already clean (see ``cleaning.clean_text``).
+
+    Raises:
+        ValueError: an id is not in 1..2**63-1, or ``created_at`` carries no time zone.
+    """
+
+    id: int
+    guild_id: int
+    channel_id: int
+    author_id: int
+    author_name: str
+    """The name shown on the server when the message was written."""
+    content: str
+    created_at: datetime
+    author_handle: str = ""
+    """The account name, where it differs from ``author_name``: people are asked about by either."""
+    extra: str = ""
+    """Searchable text beside the content: attachment names, embed titles and descriptions."""
+    attachments: tuple[str, ...] = ()
+    """File names, for the ``has:`` filter and for display."""
+    reply_to: int | None = None
+    edited_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("id", "guild_id", "channel_id", "author_id"):
+            value = getattr(self, name)
+            if not 0 < value <= MAX_ID:
+                raise ValueError(f"{name} must be between 1 and 2**63 - 1, not {value}")
+        if self.created_at.tzinfo is None:
+            raise ValueError("created_at must carry a time zone")
+
+    @property
+    def text(self) -> str:
+        """Everything searchable that the author wrote or attached."""
+        return f"{self.content}\n{self.extra}" if self.extra else self.content
+
+    @property
+    def content_hash(self) -> bytes:
+        """16 bytes that change whenever the vectors of this message would change."""
+        parts = (self.author_name, self.content, self.extra)
+        return hashlib.blake2b("\x00".join(parts).encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """A channel or thread by name; ``parent_id`` is the channel a thread hangs under."""
+
+    id: int
+    guild_id: int
+    name: str
+    parent_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one read may see. An empty ``channel_ids`` means *nothing*, never *everything*."""
+
+    guild_id: int
+    channel_ids: frozenset[int]
+    author_ids: frozenset[int] | None = None
+    """Only these authors; ``None`` for all."""
+    after: datetime | None = None
+    """Inclusive lower bound of ``created_at``."""
+    before: datetime | None = None
+    """Exclusive upper bound of ``created_at``."""
+    has: frozenset[str] = frozenset()
+    """Any of ``"link"``, ``"file"``, ``"image"``, ``"code"``: all must hold."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it narrows beyond the channels."""
+        return bool(self.author_ids is not None or self.after or self.before or self.has)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The fingerprint of vectors: only vectors of one space may be compared."""
+
+    model: str
+    revision: str
+    dim: int
+    dtype: str
+    prompt: str = ""
+    sketch_dim: int = 0
+    """Dimensions of the token sketches, one bit each; 0 when the model gives none."""
+
+    @property
+    def key(self) -> str:
+        """A stable, readable key for the database."""
+        text = "\x00".join(map(str, (self.model, self.revision, self.dim, self.dtype, self.prompt, self.sketch_dim)))
+        return f"{self.model}:{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vectors of one message, as the store keeps them."""
+
+    message_id: int
+    content_hash: bytes
+    """Hash of the text that was embedded: the store refuses a vector of a text that has changed since."""
+    vector: NDArray[np.float16]
+    """(dim,), L2-normalised."""
+    sketch: bytes
+    """Packed sign bits of the token vectors, (tokens, sketch_dim / 8) row by row; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message found by one leg of the search; higher is better."""
+
+    message_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The ids around a message in its own channel; ``None`` where there is none in scope."""
+
+    previous: int | None = None
+    before_previous: int | None = None
+    next: int | None = None
+    reply_to: int | None = None
+    """The message it replies to, if that is stored in the same channel."""
+    answer: int | None = None
+    """The first message that replies to it, if any."""
+
+    def ids(self) -> tuple[int, ...]:
+        """The ids that exist."""
+        around = (self.previous, self.before_previous, self.next, self.reply_to, self.answer)
+        return tuple(i for i in around if i is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A message with the vectors of one space; ``vector`` is None while it waits to be embedded."""
+
+    message: StoredMessage
+    vector: NDArray[np.float16] | None
+    sketch: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertResult:
+    """What an upsert did, by message id."""
+
+    inserted: tuple[int, ...] = ()
+    changed: tuple[int, ...] = ()
+    unchanged: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+    """Deleted or erased before (tombstones): never stored again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Sizes of a store; ``awaiting`` counts messages without a vector of the current space."""
+
+    messages: int
+    embedded: int
+    awaiting: int
+    guilds: int
+    channels: int
+    authors: int
+    tombstones: int
+    bytes_on_disk: int
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    index_ready: float = 1.0
+    """Share of the stored vectors that the vector index holds, 0–1."""
+    extra: dict[str, float] = field(default_factory=dict)
