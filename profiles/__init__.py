@@ -1,7 +1,46 @@
-"""Hardware-aware settings of the memory."""
+"""Hardware-aware settings of the memory: what the machine has, what the operator wants, the profile of both.
+
+settings = load_settings()
+hardware = detect_hardware()
+chosen = select_profile(hardware) if settings.memory_profile == "auto" else load_profile(settings.memory_profile)
+profile = apply_settings(chosen, settings)
+"""
 
 from __future__ import annotations
 
-from profiles.memory_profile import MemoryProfile
+from typing import TYPE_CHECKING
 
-__all__ = ["MemoryProfile"]
+from profiles.errors import ProfileError, SettingsError
+from profiles.hardware import Hardware, detect_hardware
+from profiles.loading import apply_preset, load_profile
+from profiles.memory_profile import MemoryProfile
+from profiles.overlay import apply_settings
+from profiles.selection import explain_selection, select_profile
+
+if TYPE_CHECKING:
+    from profiles.settings import Settings, load_settings
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import the settings when they are asked for: pydantic-settings costs 100 ms that a profile alone need not."""
+        if name not in ("Settings", "load_settings"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from profiles import settings  # noqa: PLC0415 — see above
+
+        return getattr(settings, name)
+
+
+__all__ = [
+    "Hardware",
+    "MemoryProfile",
+    "ProfileError",
+    "Settings",
+    "SettingsError",
+    "apply_preset",
+    "apply_settings",
+    "detect_hardware",
+    "explain_selection",
+    "load_profile",
+    "load_settings",
+    "select_profile",
+]

@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Device = Literal["cpu", "cuda", "mps"]
 DType = Literal["float32", "bfloat16", "float16"]
+EmbedderDType = Literal["auto", "float32", "bfloat16", "float16"]
 RerankerType = Literal["none", "late_interaction", "qwen3", "cross_encoder", "remote"]
 RetrieverType = Literal["hybrid", "rrf", "vector", "keyword"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
+
+
+class Limits(NamedTuple):
+    """The numbers that a field allows, both ends included."""
+
+    low: float
+    high: float
+    whole: bool = True
+
+    def __str__(self) -> str:
+        return f"a {'whole ' if self.whole else ''}number from {_plain(self.low)} to {_plain(self.high)}"
+
+    def allow(self, value: object) -> bool:
+        """Whether ``value`` is a number in range; True and False are not numbers, nor is 3.0 a whole one."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            return False
+        return self.low <= value <= self.high
+
+
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "device": get_args(Device),
+        "dtype": get_args(DType),
+        "embedder_dtype": get_args(EmbedderDType),
+        "retriever": get_args(RetrieverType),
+        "reranker": get_args(RerankerType),
+    }
+)
+"""Field → the words it allows."""
+
+_DEADLINE: Final = Limits(1, 600_000)
+_A_YEAR_S: Final = 31_536_000.0
+
+LIMITS: Final[Mapping[str, Limits]] = MappingProxyType(
+    {
+        "threads": Limits(0, 1024),
+        "embedding_dim": Limits(8, 65_536),
+        "embedder_batch_tokens": Limits(64, 1_048_576),
+        "embedder_max_length": Limits(8, 32_768),
+        "vector_candidates": Limits(1, 1000),
+        "keyword_candidates": Limits(1, 1000),
+        "rerank_candidates": Limits(1, 1000),
+        "rerank_batch": Limits(1, 4096),
+        "token_budget": Limits(32, 1_048_576),
+        "max_length": Limits(32, 8192),
+        "rerank_deadline_ms": _DEADLINE,
+        "injection_deadline_ms": _DEADLINE,
+        "recall_limit": Limits(1, 100),
+        "memory_share": Limits(0.01, 1.0, whole=False),
+        "model_cache_size": Limits(1, 10_000),
+        "model_cache_ttl_s": Limits(0.001, _A_YEAR_S, whole=False),
+        "score_cache_size": Limits(0, 100_000_000),
+        "query_cache_size": Limits(0, 100_000_000),
+        "query_cache_ttl_s": Limits(0.001, _A_YEAR_S, whole=False),
+        "ingest_queue_size": Limits(1, 100_000_000),
+    }
+)
+"""Field → the numbers it allows."""
+
+OPTIONAL_FIELDS: Final = frozenset(
+    {"embedding_dim", "reranker_model", "reranker_url", "rerank_deadline_ms", "injection_deadline_ms"}
+)
+"""Fields that may be None."""
+
+RERANKERS_WITH_MODEL: Final = ("qwen3", "cross_encoder", "remote")
+"""Reranker types that read a model of their own, named by ``reranker_model``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +90,7 @@ class MemoryProfile:
     """How the memory uses one machine. Change a copy with `dataclasses.replace`.
 
     Raises:
-        ValueError: a value is outside what its field allows; the message says what is allowed.
+        ValueError: a value is of the wrong type or outside what its field allows; the message says what is allowed.
     """
 
     name: str
@@ -28,7 +100,7 @@ class MemoryProfile:
     device: Device = "cpu"
     dtype: DType = "float32"
     """Of the big models (reranker, big embedders)."""
-    embedder_dtype: DType | Literal["auto"] = "auto"
+    embedder_dtype: EmbedderDType = "auto"
     """Of the embedder; "auto" times float32 against bfloat16 once at load and keeps the faster."""
     threads: int = 0
     """Threads for model and index work; 0 = physical cores."""
@@ -41,7 +113,7 @@ class MemoryProfile:
     embedder_batch_tokens: int = 4096
     """Tokens in one forward pass of the embedder."""
     embedder_max_length: int = 256
-    """Longer messages are cut for embedding (they stay whole in the store)."""
+    """Tokens; longer messages are cut for embedding (they stay whole in the store)."""
 
     # --- retrieval
     retriever: RetrieverType = "hybrid"
@@ -81,45 +153,47 @@ class MemoryProfile:
     ingest_queue_size: int = 10_000
 
     def __post_init__(self) -> None:
-        _require_choice("device", self.device, ("cpu", "cuda", "mps"))
-        _require_choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        _require_choice("embedder_dtype", self.embedder_dtype, ("auto", "float32", "bfloat16", "float16"))
-        _require_choice("reranker", self.reranker, ("none", "late_interaction", "qwen3", "cross_encoder", "remote"))
-        _require_choice("retriever", self.retriever, ("hybrid", "rrf", "vector", "keyword"))
-        _require_range("threads", self.threads, 0, 1024)
-        _require_range("max_length", self.max_length, 32, 8192)
-        _require_range("token_budget", self.token_budget, 32, 1_048_576)
-        _require_range("embedder_batch_tokens", self.embedder_batch_tokens, 64, 1_048_576)
-        _require_range("embedder_max_length", self.embedder_max_length, 8, 32_768)
-        _require_range("rerank_batch", self.rerank_batch, 1, 4096)
-        _require_range("rerank_candidates", self.rerank_candidates, 1, 1000)
-        _require_range("vector_candidates", self.vector_candidates, 1, 1000)
-        _require_range("keyword_candidates", self.keyword_candidates, 1, 1000)
-        _require_range("recall_limit", self.recall_limit, 1, 100)
-        _require_range("memory_share", self.memory_share, 0.01, 1.0)
-        _require_range("model_cache_size", self.model_cache_size, 1, 10_000)
-        _require_range("model_cache_ttl_s", self.model_cache_ttl_s, 0.001, 31_536_000.0)
-        _require_range("query_cache_ttl_s", self.query_cache_ttl_s, 0.001, 31_536_000.0)
-        _require_range("score_cache_size", self.score_cache_size, 0, 100_000_000)
-        _require_range("query_cache_size", self.query_cache_size, 0, 100_000_000)
-        _require_range("ingest_queue_size", self.ingest_queue_size, 1, 100_000_000)
-        for field in ("rerank_deadline_ms", "injection_deadline_ms"):
+        for field in PROFILE_FIELDS:
             value = getattr(self, field)
-            if value is not None:
-                _require_range(field, value, 1, 600_000)
-        if self.embedding_dim is not None:
-            _require_range("embedding_dim", self.embedding_dim, 8, 65_536)
-        if self.reranker in ("qwen3", "cross_encoder", "remote") and not self.reranker_model:
+            if value is not None or field not in OPTIONAL_FIELDS:
+                _check(field, value)
+        if self.reranker in RERANKERS_WITH_MODEL and not self.reranker_model:
             raise ValueError(f'reranker = "{self.reranker}" needs reranker_model')
         if self.reranker == "remote" and not self.reranker_url:
             raise ValueError('reranker = "remote" needs reranker_url')
 
 
-def _require_choice(field: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{field} must be one of {', '.join(allowed)}, not {value!r}")
+PROFILE_FIELDS: Final = tuple(field.name for field in fields(MemoryProfile))
+"""The names of all fields, in order."""
 
 
-def _require_range(field: str, value: float, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{field} must be a number from {low:g} to {high:g}, not {value!r}")
+def is_http_url(value: str) -> bool:
+    """Whether ``value`` is the address of a web server: http or https, with a host and a possible port."""
+    if any(character.isspace() for character in value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an impossible port or bracket
+        return False
+
+
+def _check(field: str, value: object) -> None:
+    """Raise ValueError with a whole sentence unless the field may hold the value."""
+    if field in CHOICES:
+        allowed, fits = f"one of {', '.join(CHOICES[field])}", value in CHOICES[field]
+    elif field in LIMITS:
+        allowed, fits = str(LIMITS[field]), LIMITS[field].allow(value)
+    elif field == "reranker_url":
+        allowed, fits = "an http:// or https:// address", isinstance(value, str) and is_http_url(value)
+    elif field == "description":
+        allowed, fits = "a text", isinstance(value, str)
+    else:
+        allowed, fits = "a text that is not blank", isinstance(value, str) and bool(value.strip())
+    if not fits:
+        raise ValueError(f"{field} must be {allowed}, not {value!r}")
+
+
+def _plain(number: float) -> str:
+    """Return a number as people write it: 1048576, not 1.04858e+06; 0.01; 1."""
+    return f"{int(number)}" if number == int(number) else f"{number}"

@@ -1,0 +1,271 @@
+"""The operator's settings: environment variables and the ``.env`` file beside ``bot.py``.
+
+A variable of the environment wins over the file. An empty one counts as unset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from profiles.env_file import unknown_variables
+from profiles.errors import SettingsError
+from profiles.loading import PRESETS, TIERS, Preset, is_profile_path
+from profiles.memory_profile import CHOICES, LIMITS, RerankerType, RetrieverType, is_http_url
+from profiles.nearest import did_you_mean
+
+PROJECT_FOLDER: Final = Path(__file__).resolve().parents[1]
+_MODEL_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_LONGEST_SHOWN: Final = 60
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["text", "json"]
+
+
+def _in_any_case(words: tuple[str, ...]) -> BeforeValidator:
+    """Return what puts one of the words, however written, into its own spelling, and leaves all else as it is."""
+    by_folded = {word.casefold(): word for word in words}
+
+    def spell(value: object) -> object:
+        return by_folded.get(value.strip().casefold(), value) if isinstance(value, str) else value
+
+    return BeforeValidator(spell)
+
+
+def _split(value: object) -> object:
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+_Deadline = Annotated[int, Field(ge=int(LIMITS["rerank_deadline_ms"].low), le=int(LIMITS["rerank_deadline_ms"].high))]
+
+
+def _setting(default: Any, allowed: str, description: str, words: tuple[str, ...] = (), **limits: Any) -> Any:
+    """Return a field with what it allows and what it is for, in the operator's words, and the words it knows."""
+    extra: dict[str, Any] = {"allowed": allowed, "words": words}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+def _choice(default: Any, words: tuple[str, ...], description: str) -> Any:
+    """Return a field that allows some words."""
+    return _setting(default, f"one of {', '.join(words)}", description, words)
+
+
+def _number(profile_field: str, description: str) -> Any:
+    """Return an optional field that allows the numbers which a field of the profile allows."""
+    limits = LIMITS[profile_field]
+    return _setting(None, str(limits), description, ge=int(limits.low), le=int(limits.high))
+
+
+class Settings(BaseSettings):
+    """What the operator decides; None means that the profile does. Built by `load_settings`, which words the errors.
+
+    The variables are the fields' names in capitals; paths in them are relative to the project folder.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        env_file_encoding="utf-8-sig",  # Windows editors put a byte order mark
+        hide_input_in_errors=True,
+    )
+
+    discord_token: SecretStr | None = _setting(
+        None,
+        "the token of the bot, without blanks",
+        "The bot's token, from Discord's developer portal. Without one, bot.py opens the local console.",
+    )
+    memory_data: Path = _setting(
+        Path("data/memory"),
+        "the path of a folder",
+        "The folder that the memory is kept in.",
+    )
+    memory_profile: str = _setting(
+        "auto",
+        f"auto, one of {', '.join(TIERS)}, or the path of a .toml file",
+        "How much of the machine the memory uses: auto looks at the hardware; a file of your own may start from a "
+        "tier (see profiles/embedded.toml).",
+        words=("auto", *TIERS),
+    )
+    memory_database: SecretStr | None = _setting(
+        None,
+        "an address such as postgresql://user:password@host/database",
+        "A PostgreSQL database with pgvector to keep the memory in, for several bot processes. "
+        "Unset, it is an SQLite file in MEMORY_DATA.",
+    )
+    memory_key: SecretStr | None = _setting(
+        None,
+        "a key that is not blank",
+        "The key that the memory is encrypted with at rest. Lost, the memory is lost; unset, it is not encrypted.",
+    )
+    log_level: Annotated[LogLevel, _in_any_case(get_args(LogLevel))] = _choice(
+        "INFO", get_args(LogLevel), "The least important lines that are logged."
+    )
+    log_format: Annotated[LogFormat, _in_any_case(get_args(LogFormat))] = _choice(
+        "text", get_args(LogFormat), "Lines for people, or one JSON object each for a log collector."
+    )
+
+    reranker_enabled: bool | None = _setting(
+        None,
+        "true or false",
+        "Whether results are reranked at all. false shows them in retrieval order.",
+    )
+    reranker_type: Annotated[RerankerType | None, _in_any_case(CHOICES["reranker"])] = _choice(
+        None,
+        CHOICES["reranker"],
+        "What reranks: late_interaction needs no weights of its own; qwen3, cross_encoder and remote put a model on "
+        "top of it.",
+    )
+    reranker_model: str | None = _setting(
+        None,
+        "a Hugging Face name, a local folder, or the server's name for its model",
+        "The reranker's model. Unset, it is the profile's, or the usual one of RERANKER_TYPE.",
+    )
+    reranker_url: str | None = _setting(
+        None,
+        "an http:// or https:// address",
+        "The rerank server's address, for RERANKER_TYPE=remote. It reads the messages that it scores.",
+    )
+    reranker_preset: Annotated[Preset, _in_any_case(PRESETS)] = _choice(
+        "production",
+        PRESETS,
+        "production is the profile as it is; quality reads twice as many candidates and may take two and a half "
+        "times as long; speed halves both.",
+    )
+    reranker_top_n: int | None = _number("recall_limit", "How many results a /recall shows.")
+    reranker_batch_size: int | None = _number(
+        "rerank_batch", "Pairs in one pass of a cross-encoder, or texts in one request to a server."
+    )
+    reranker_deadline_ms: Annotated[_Deadline | Literal["none"] | None, _in_any_case(("none",))] = _setting(
+        None,
+        f"{LIMITS['rerank_deadline_ms']}, or none",
+        "Milliseconds that a /recall may spend on reranking; a reply's own deadline is lowered to it. "
+        "none takes the time it takes.",
+    )
+    retriever_type: Annotated[RetrieverType | None, _in_any_case(CHOICES["retriever"])] = _choice(
+        None,
+        CHOICES["retriever"],
+        "What finds candidates: hybrid unites vectors and keywords, rrf fuses them by rank, or one of the two alone.",
+    )
+    vector_top_k: int | None = _number("vector_candidates", "Candidates found by vectors.")
+    keyword_top_k: int | None = _number("keyword_candidates", "Candidates found by keywords.")
+
+    models_folder: Path | None = _setting(
+        None,
+        "an existing folder",
+        "A folder of models, each in a folder of its name; what is there is not downloaded.",
+    )
+    models_allowed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = _setting(
+        (),
+        "a comma-separated list of Hugging Face names such as BAAI/bge-reranker-v2-m3",
+        "Models that may be loaded beside the ones that the project names.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if not (isinstance(value, str) and not value.strip())}
+
+    @field_validator("discord_token")
+    @classmethod
+    def _is_one_word(cls, token: SecretStr | None) -> SecretStr | None:
+        words = token.get_secret_value().split() if token else []
+        _require(len(words) < 2)
+        return SecretStr(words[0]) if words else None
+
+    @field_validator("memory_database")
+    @classmethod
+    def _is_postgresql(cls, address: SecretStr | None) -> SecretStr | None:
+        _require(address is None or address.get_secret_value().startswith(("postgresql://", "postgres://")))
+        return address
+
+    @field_validator("memory_profile")
+    @classmethod
+    def _is_tier_or_path(cls, profile: str) -> str:
+        stripped = profile.strip()
+        if is_profile_path(stripped):
+            return str(_absolute(stripped, PROJECT_FOLDER))
+        _require(stripped.lower() in ("auto", *TIERS))
+        return stripped.lower()
+
+    @field_validator("memory_data", "models_folder")
+    @classmethod
+    def _is_in_project(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else _absolute(folder, PROJECT_FOLDER)
+
+    @field_validator("models_folder")
+    @classmethod
+    def _exists(cls, folder: Path | None) -> Path | None:
+        _require(folder is None or os.path.isdir(folder))  # noqa: PTH112 — Path.is_dir raises where a parent is closed
+        return folder
+
+    @field_validator("reranker_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        stripped = None if url is None else url.strip()
+        _require(stripped is None or is_http_url(stripped))
+        return stripped
+
+    @field_validator("models_allowed")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _require(all(_MODEL_NAME.fullmatch(name) for name in names))
+        return names
+
+
+def load_settings(*, env_file: Path | None = PROJECT_FOLDER / ".env", **overrides: object) -> Settings:
+    """Read the settings from the environment and a file.
+
+    Args:
+        env_file: the file of further variables; a missing one is like an empty one, None reads none.
+        overrides: fields by name, as the command line gives them; they win, None counts as not given, and paths in
+            them are relative to the working directory.
+
+    Raises:
+        SettingsError: a line for each variable that is unknown or whose value is not allowed.
+        TypeError: an override is no field of `Settings`.
+    """
+    if strangers := overrides.keys() - Settings.model_fields.keys():
+        raise TypeError(f"no setting is called {', '.join(sorted(strangers))}")
+    given = {field: _from_command_line(field, value) for field, value in overrides.items() if value is not None}
+    names = [field.upper() for field in Settings.model_fields]
+    problems = unknown_variables(env_file, names, os.environ)
+    arguments: dict[str, Any] = {"_env_file": env_file, **given}
+    try:
+        settings = Settings(**arguments)
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): fault["input"] for fault in error.errors()}
+        problems += [_sentence(field, value) for field, value in faults.items()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def _from_command_line(field: str, value: object) -> object:
+    is_path = field in ("memory_data", "models_folder") or (field == "memory_profile" and is_profile_path(str(value)))
+    return str(_absolute(str(value), Path.cwd())) if is_path else value
+
+
+def _absolute(path: Path | str, base: Path) -> Path:
+    return base / os.path.expanduser(path)  # noqa: PTH111 — Path.expanduser fails on an unknown user
+
+
+def _require(fits: bool) -> None:
+    if not fits:
+        raise ValueError  # `_sentence` words it
+
+
+def _sentence(field: str, value: object) -> str:
+    """Say what a field allows instead of a value, which is shown unless it may hold a secret."""
+    info = Settings.model_fields[field]
+    extra: Any = info.json_schema_extra
+    sentence = f"{field.upper()} must be {extra['allowed']}"
+    if SecretStr in get_args(info.annotation) or "@" in str(value):  # an address may carry a password
+        return sentence
+    shown = repr(value) if len(repr(value)) <= _LONGEST_SHOWN else f"{repr(value)[:_LONGEST_SHOWN]}…"
+    return f"{sentence}, not {shown}{did_you_mean(str(value), extra['words'])}"
