@@ -6,10 +6,10 @@ one worker thread. It either returns one finite score per document or raises `Sc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     import numpy as np
     from numpy.typing import NDArray
 

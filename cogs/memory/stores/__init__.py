@@ -51,9 +51,7 @@ class MemoryStore(Protocol):
     async def delete(self, guild_id: int, message_ids: Iterable[int]) -> int:
         """Remove messages everywhere and leave tombstones (also for ids never seen). Returns how many were stored."""
 
-    async def erase(
-        self, guild_id: int, *, author_id: int | None = None, channel_id: int | None = None
-    ) -> int:
+    async def erase(self, guild_id: int, *, author_id: int | None = None, channel_id: int | None = None) -> int:
         """Remove all messages of an author, a channel or (neither given) the guild, so that no byte stays on disk.
 
         Leaves tombstones; for an author also a mark that refuses his older, not yet seen messages.

@@ -1,0 +1,99 @@
+"""The entry point: settings → profile → the Discord bot, or a command that needs no Discord. See ``--help``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Before anything imports torch or NumPy: idle threads must not spin on a small machine's few cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.surface.cli.arguments import parse_arguments
+from cogs.memory.surface.cli.output import console, fail
+from profiles import (
+    ProfileError,
+    SettingsError,
+    apply_settings,
+    detect_hardware,
+    explain_selection,
+    load_profile,
+    load_settings,
+    select_profile,
+)
+
+if TYPE_CHECKING:
+    import argparse
+
+    from profiles import MemoryProfile, Settings
+
+SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
+"""Where the console keeps the sample server when no data folder is named: apart from the bot's own memory."""
+
+
+def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
+    """Return the profile with the settings applied, and why it was chosen."""
+    if settings.memory_profile != "auto":
+        return apply_settings(load_profile(settings.memory_profile), settings), "named in the settings"
+    hardware = detect_hardware()
+    return apply_settings(select_profile(hardware), settings), explain_selection(hardware)[1]
+
+
+async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Carry out a command that needs no Discord; return the exit code."""
+    from cogs.memory.memory_service import MemoryService
+
+    profile, reason = choose_profile(settings)
+    folder = Path(settings.memory_data)
+    if arguments.command == "doctor":
+        from cogs.memory.surface.cli.doctor import doctor
+
+        return await doctor(profile, reason, settings, folder)
+    if arguments.command == "evaluate":
+        from cogs.memory.surface.cli.evaluate_command import evaluate
+
+        return await evaluate(arguments, profile)
+    if arguments.command in ("run", "console") and arguments.data is None:
+        folder = SAMPLE_MEMORY
+    async with MemoryService.on_folder(profile, folder) as memory:
+        if arguments.command == "import":
+            from cogs.memory.surface.cli.import_command import import_files
+
+            return await import_files(memory, arguments.files)
+        if arguments.command == "recall":
+            from cogs.memory.surface.cli.recall_command import recall_once
+
+            return await recall_once(memory, arguments)
+        from cogs.memory.surface.cli.local_console import local_console
+
+        return await local_console(memory)
+
+
+def _set_up_logging(settings: Settings, *, quiet: bool) -> None:
+    """Log to stderr; a command that answers in the terminal only logs what is wrong."""
+    level = max(logging.WARNING, logging.getLevelName(settings.log_level)) if quiet else settings.log_level
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it logs every instruction set it tries
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; expected failures end in one sentence and exit code 1."""
+    arguments = parse_arguments(argv)
+    try:
+        settings = load_settings(memory_data=arguments.data, memory_profile=arguments.profile)
+        _set_up_logging(settings, quiet=settings.discord_token is None or arguments.command != "run")
+        if arguments.command == "run" and settings.discord_token is None:
+            console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")
+        return asyncio.run(run_command(arguments, settings))
+    except (MemoryCogError, ProfileError, SettingsError) as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

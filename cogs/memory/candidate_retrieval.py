@@ -1,0 +1,108 @@
+"""From a question and a scope to a pool of candidates: both legs of the search, and what stands around their hits."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cogs.memory.query_terms import AuthorNames, parse_question
+from cogs.memory.rank_fusion import united
+from cogs.memory.recall_records import Stage
+from cogs.memory.rerankers.candidate_pool import CandidatePool
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.records import Hit, Neighbours, Scope
+    from cogs.memory.stores import MemoryStore
+    from profiles import MemoryProfile
+
+NAMES_TTL_S = 60.0
+"""How long the names of a guild's authors are kept before they are read again."""
+
+
+class StageClock:
+    """Collects the stages of one recall."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self.stages: list[Stage] = []
+
+    def lap(self, name: str, count: int) -> None:
+        """Close a stage that began where the last one ended."""
+        now = time.perf_counter()
+        self.stages.append(Stage(name, (now - self._last) * 1000, count))
+        self._last = now
+
+    @property
+    def total_ms(self) -> float:
+        """Milliseconds since the beginning."""
+        return (time.perf_counter() - self._start) * 1000
+
+
+class CandidateRetrieval:
+    """The retrieval legs over one store."""
+
+    def __init__(self, profile: MemoryProfile, store: MemoryStore, embedding: EmbeddingService) -> None:
+        self._profile = profile
+        self._store = store
+        self._embedding = embedding
+        self._names: dict[int, tuple[float, AuthorNames]] = {}
+
+    async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
+        """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
+        question = parse_question(query)
+        encoded = await self._embedding.encode_query(query)
+        clock.lap("embed", 1)
+        keyword: Sequence[Hit] = ()
+        dense: Sequence[Hit] = ()
+        if self._profile.retriever != "vector":
+            keyword = await self._store.lexical(scope, question.keywords, self._profile.keyword_candidates)
+            clock.lap("keyword", len(keyword))
+        if self._profile.retriever != "keyword":
+            dense = await self._store.dense(scope, encoded.vector, self._profile.vector_candidates)
+            clock.lap("vector", len(dense))
+        candidates = await self._with_neighbours(scope, united(keyword, dense))
+        around = await self._store.neighbours(scope, candidates)
+        context = dict.fromkeys(i for n in around.values() for i in n.ids())
+        rows = await self._store.load(scope, list(dict.fromkeys([*candidates, *context])))
+        clock.lap("load", len(rows))
+        return CandidatePool(
+            question=question,
+            encoded=encoded,
+            names=await self._author_names(scope.guild_id),
+            candidates=[i for i in candidates if i in rows],
+            rows=rows,
+            neighbours=around,
+            keyword_scores={hit.message_id: hit.score for hit in keyword},
+            vector_scores={hit.message_id: hit.score for hit in dense},
+        )
+
+    async def _with_neighbours(self, scope: Scope, hits: list[int]) -> list[int]:
+        """Add the messages before and after each hit: the answer often stands beside the words that were asked for."""
+        around = await self._store.neighbours(scope, hits)
+        beside = [i for n in around.values() for i in (n.previous, n.next, n.answer) if i is not None]
+        candidates = list(dict.fromkeys([*hits, *beside]))
+        if scope.is_filtered:
+            allowed = await self._store.filter(scope, candidates)
+            candidates = [i for i in candidates if i in allowed]
+        return candidates
+
+    async def _author_names(self, guild_id: int) -> AuthorNames:
+        known = self._names.get(guild_id)
+        if known is None or time.monotonic() - known[0] > NAMES_TTL_S:
+            known = (time.monotonic(), AuthorNames(await self._store.authors(guild_id)))
+            self._names[guild_id] = known
+        return known[1]
+
+    def forget_names(self, guild_id: int) -> None:
+        """Read the names of a guild's authors again at the next question."""
+        self._names.pop(guild_id, None)
+
+
+def surroundings(neighbours: Neighbours) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids to show before and after a result, in order of time."""
+    before = tuple(i for i in (neighbours.before_previous, neighbours.previous) if i is not None)
+    after = tuple(i for i in (neighbours.next,) if i is not None)
+    return before, after

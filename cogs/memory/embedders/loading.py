@@ -1,0 +1,32 @@
+"""From a profile to its encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from profiles import detect_hardware
+from profiles.memory_profile import EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from cogs.memory.embedders import Encoder
+    from profiles import MemoryProfile
+
+
+def load_encoder(profile: MemoryProfile) -> Encoder:
+    """Load the profile's embedder; slow, so call it on the worker thread.
+
+    Raises:
+        ModelUnavailable: it is missing or damaged.
+    """
+    if profile.embedder == EMBEDDED_MODEL:
+        from cogs.memory.embedders.minilm import MiniLMEncoder
+
+        return MiniLMEncoder.load(
+            dtype=profile.embedder_dtype,
+            batch_tokens=profile.embedder_batch_tokens,
+            max_length=profile.embedder_max_length,
+            threads=profile.threads or detect_hardware(probe_accelerators=False).physical_cores,
+        )
+    from cogs.memory.embedders.sentence_transformer import SentenceTransformerEncoder
+
+    return SentenceTransformerEncoder.load(profile)

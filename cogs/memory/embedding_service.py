@@ -1,0 +1,106 @@
+"""`EmbeddingService`: texts → sentence vectors and token sketches, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cogs.memory.embedders.loading import load_encoder
+from cogs.memory.exceptions import ModelUnavailable
+from cogs.memory.records import Embedding, StoredMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cogs.memory.embedders import EncodedQuery, EncodedText, Encoder
+    from cogs.memory.records import Space
+    from cogs.memory.worker import ModelWorker
+    from profiles import MemoryProfile
+
+    LoadEncoder = Callable[[MemoryProfile], Encoder]
+
+SLICE = 16
+"""Texts encoded between two looks at the queue: a question never waits longer than one slice of a backlog."""
+
+
+def document_text(message: StoredMessage) -> str:
+    """What the embedder reads of a message: who speaks is part of what is said."""
+    return f"{message.author_name}: {message.text}"
+
+
+class EmbeddingService:
+    """The embedder of a profile. Loads on first use; all model work runs on the one worker thread.
+
+    Args:
+        profile: names the embedder, its dtype and its batch size.
+        worker: the thread that models work on.
+        load: makes the encoder; a test or a plug-in may give its own.
+    """
+
+    def __init__(self, profile: MemoryProfile, worker: ModelWorker, *, load: LoadEncoder = load_encoder) -> None:
+        self._profile = profile
+        self._worker = worker
+        self._load = load
+        self._encoder: Encoder | None = None
+        self._loading = asyncio.Lock()
+        self.encoded = 0
+        """Documents encoded since the start."""
+
+    async def start(self) -> Space:
+        """Load the model if that has not happened, and return its space.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded.
+        """
+        return (await self._ready()).space
+
+    @property
+    def space(self) -> Space:
+        """The fingerprint of the vectors. Raises ModelUnavailable before `start`."""
+        if self._encoder is None:
+            raise ModelUnavailable("The embedder is still loading; try again in a moment.")
+        return self._encoder.space
+
+    async def encode_query(self, text: str) -> EncodedQuery:
+        """Encode a question; it goes before all background work."""
+        encoder = await self._ready()
+        return await self._worker.run(encoder.encode_query, text)
+
+    async def encode(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Encode texts that somebody waits for."""
+        encoder = await self._ready()
+        return await self._worker.run(encoder.encode, texts)
+
+    async def embed(self, messages: Sequence[StoredMessage]) -> list[Embedding]:
+        """Encode stored messages in the background, in slices between which questions go first."""
+        encoder = await self._ready()
+        by_length = sorted(messages, key=lambda message: len(message.text))  # like lengths batch without padding
+        embeddings: list[Embedding] = []
+        for start in range(0, len(by_length), SLICE):
+            part = by_length[start : start + SLICE]
+            encoded = await self._worker.run_background(encoder.encode, [document_text(m) for m in part])
+            embeddings += [
+                Embedding(message.id, message.content_hash, _stored(text.vector), text.sketch)
+                for message, text in zip(part, encoded, strict=True)
+            ]
+        self.encoded += len(messages)
+        return embeddings
+
+    async def close(self) -> None:
+        """Free the model; may be called twice."""
+        if self._encoder is not None:
+            encoder, self._encoder = self._encoder, None
+            await self._worker.run(encoder.close)
+
+    async def _ready(self) -> Encoder:
+        async with self._loading:
+            if self._encoder is None:
+                self._encoder = await self._worker.run(self._load, self._profile)
+            return self._encoder
+
+
+def _stored(vector: NDArray[np.float32]) -> NDArray[np.float16]:
+    return vector.astype("float16")

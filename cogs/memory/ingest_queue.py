@@ -1,0 +1,198 @@
+"""`IngestQueue`: one ordered way into the memory.
+
+discord.py runs every listener in its own task, so a deletion can overtake the creation it deletes. Here events line up
+in the order they were put and one consumer applies them: create and edit as one upsert per batch, deletions between.
+Embedding follows behind: the store's rows without a vector are its work list, so nothing is lost with the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cogs.memory.exceptions import MemoryCogError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.records import StoredMessage
+    from cogs.memory.stores import MemoryStore
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Events applied in one go, and rows embedded between two commits."""
+RETRY_S = 5.0
+"""Pause before a failed store or model is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Messages that were created, edited or found in the history."""
+
+    messages: tuple[StoredMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Messages that are gone."""
+
+    guild_id: int
+    message_ids: tuple[int, ...]
+
+
+Event = Upsert | Delete
+
+
+class IngestQueue:
+    """Applies events in order and keeps the vectors following; bounded, so that a flood waits at the door.
+
+    Args:
+        store: where messages go.
+        embedding: what embeds them.
+        size: events that may wait; `put` waits beyond it.
+        on_change: told, after each commit, which guilds changed.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore,
+        embedding: EmbeddingService,
+        *,
+        size: int = 10_000,
+        on_change: Callable[[set[int]], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._embedding = embedding
+        self._on_change = on_change
+        self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=size)
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._recent: deque[tuple[float, int]] = deque(maxlen=64)
+        self.problem: str | None = None
+        """The sentence of the last failure, until something succeeds again."""
+
+    def start(self) -> None:
+        """Begin to consume."""
+        self._tasks = [asyncio.create_task(self._consume()), asyncio.create_task(self._embed_backlog())]
+        self._work.set()
+
+    async def put(self, event: Event) -> None:
+        """Queue an event; waits while the queue is full."""
+        await self._events.put(event)
+
+    @property
+    def waiting(self) -> int:
+        """Events not yet applied."""
+        return self._events.qsize()
+
+    @property
+    def rate(self) -> float:
+        """Messages embedded per second over the last batches; 0 when nothing was."""
+        if len(self._recent) < 2:
+            return 0.0
+        seconds = self._recent[-1][0] - self._recent[0][0]
+        return sum(count for _, count in list(self._recent)[1:]) / seconds if seconds > 0 else 0.0
+
+    async def stored(self) -> None:
+        """Wait until every event put so far is in the store. Raises StoreError if the store refuses."""
+        await self._until(self._events.join())
+
+    async def embedded(self) -> None:
+        """Wait until every event put so far is applied and nothing waits for a vector."""
+        await self.stored()
+        self._idle.clear()
+        self._work.set()
+        await self._until(self._idle.wait())
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Apply what waits, within ``timeout_s``, and stop; the backlog of vectors is taken up at the next start."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.stored()
+        except (TimeoutError, MemoryCogError) as error:
+            log.warning("%d events were not applied before the stop (%s)", self.waiting, type(error).__name__)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    async def _until(self, awaitable: Awaitable[object]) -> None:
+        """Wait for something the consumers do, and fail when one of them is gone."""
+        waiter = asyncio.ensure_future(awaitable)
+        try:
+            await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            if not waiter.done():
+                raise StoreError("The memory has stopped taking in messages.")
+        finally:
+            waiter.cancel()
+
+    async def _consume(self) -> None:
+        while True:
+            events = [await self._events.get()]
+            while len(events) < BATCH and not self._events.empty():
+                events.append(self._events.get_nowait())
+            await self._persist(events)
+            for _ in events:
+                self._events.task_done()
+            self._work.set()
+
+    async def _persist(self, events: Sequence[Event]) -> None:
+        """Apply a batch, again and again until the store takes it: order matters more than speed."""
+        steps = _merge(events)
+        while steps:
+            try:
+                await self._apply(steps[0])
+            except StoreError as error:
+                self.problem = str(error)
+                log.error("The store refuses a write; trying again in %.0f s: %s", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self.problem = None
+                steps.pop(0)
+
+    async def _apply(self, event: Event) -> None:
+        if isinstance(event, Upsert):
+            await self._store.upsert(event.messages)
+            self._on_change({message.guild_id for message in event.messages})
+        else:
+            await self._store.delete(event.guild_id, event.message_ids)
+            self._on_change({event.guild_id})
+
+    async def _embed_backlog(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            try:
+                while messages := await self._store.claim_unembedded(BATCH):
+                    await self._store.put_embeddings(await self._embedding.embed(messages))
+                    self._recent.append((time.monotonic(), len(messages)))
+                    self._on_change({message.guild_id for message in messages})
+            except MemoryCogError as error:
+                self.problem = str(error)
+                log.error("Embedding failed; trying again in %.0f s: %s", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+                self._work.set()
+            else:
+                if self._events.empty():
+                    self._idle.set()
+
+
+def _merge(events: Sequence[Event]) -> list[Event]:
+    """Join neighbouring events of one kind; the order between kinds stays."""
+    steps: list[Event] = []
+    for event in events:
+        last = steps[-1] if steps else None
+        if isinstance(event, Upsert) and isinstance(last, Upsert):
+            steps[-1] = Upsert(last.messages + event.messages)
+        elif isinstance(event, Delete) and isinstance(last, Delete) and event.guild_id == last.guild_id:
+            steps[-1] = Delete(event.guild_id, last.message_ids + event.message_ids)
+        else:
+            steps.append(event)
+    return steps

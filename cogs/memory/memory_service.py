@@ -1,0 +1,252 @@
+"""`MemoryService`: remember, forget, recall. The only module that knows the order of things."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
+from cogs.memory.cleaning import clean_text
+from cogs.memory.embedders.loading import load_encoder
+from cogs.memory.embedding_service import EmbeddingService
+from cogs.memory.exceptions import InvalidQuery, MemoryCogError
+from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
+from cogs.memory.query_cache import QueryCache
+from cogs.memory.query_terms import split_words
+from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
+from cogs.memory.reranker_service import RerankerService
+from cogs.memory.worker import ModelWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from cogs.memory.embedding_service import LoadEncoder
+    from cogs.memory.recall_records import RankedCandidate, Ranking
+    from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
+    from cogs.memory.reranker_service import Order
+    from cogs.memory.rerankers.candidate_pool import CandidatePool
+    from cogs.memory.stores import MemoryStore
+    from profiles import MemoryProfile
+
+log = logging.getLogger(__name__)
+
+MAX_QUERY = 2000
+"""Characters of a question."""
+RELEVANT = 0.5
+"""Coverage of a question below which an answer counts as "nothing relevant"."""
+
+
+class MemoryService:
+    """The memory of one process.
+
+    Args:
+        profile: how to use this machine.
+        store: where messages live.
+        worker: the thread that models and the index work on.
+        load: makes the embedder.
+    """
+
+    def __init__(
+        self, profile: MemoryProfile, store: MemoryStore, worker: ModelWorker, *, load: LoadEncoder = load_encoder
+    ) -> None:
+        self.profile = profile
+        self.store = store
+        self._worker = worker
+        self.embedding = EmbeddingService(profile, worker, load=load)
+        self.reranker = RerankerService(profile, worker=worker)
+        self.retrieval = CandidateRetrieval(profile, store, self.embedding)
+        self._cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
+        self.queue = IngestQueue(
+            store, self.embedding, size=profile.ingest_queue_size, on_change=self._cache.invalidate
+        )
+        self.recall_ms: deque[float] = deque(maxlen=1000)
+        """Milliseconds of the last recalls."""
+
+    @classmethod
+    def on_folder(cls, profile: MemoryProfile, folder: Path, *, load: LoadEncoder = load_encoder) -> Self:
+        """Make a memory in a data folder, with the embedded store."""
+        from cogs.memory.stores.sqlite import SqliteStore
+
+        worker = ModelWorker()
+        return cls(profile, SqliteStore(folder, executor=worker), worker, load=load)
+
+    async def start(self) -> None:
+        """Open the store, load the embedder and take up what waits. Raises StoreError or ModelUnavailable."""
+        await self.store.open()
+        try:
+            await self.store.use_space(await self.embedding.start())
+        except MemoryCogError:
+            await self.close()
+            raise
+        self.queue.start()
+
+    async def close(self) -> None:
+        """Apply what is queued (at most 5 s), then let go of everything; may be called twice."""
+        await self.queue.stop()
+        await self.store.close()
+        await self.embedding.close()
+        await self.reranker.close()
+        self._worker.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def remember(self, messages: Sequence[StoredMessage]) -> None:
+        """Queue messages that were written, edited or found in a history. Waits while the queue is full."""
+        if messages:
+            await self.queue.put(Upsert(tuple(messages)))
+
+    async def name_channels(self, channels: Iterable[ChannelInfo]) -> None:
+        """Store what channels are called."""
+        await self.store.put_channels(channels)
+
+    async def forget(self, guild_id: int, message_ids: Iterable[int]) -> None:
+        """Queue the removal of messages that are gone, behind everything queued before."""
+        await self.queue.put(Delete(guild_id, tuple(message_ids)))
+
+    async def recall(
+        self,
+        query: str,
+        scope: Scope,
+        *,
+        limit: int | None = None,
+        order: Order | None = None,
+        collapse: bool = True,
+    ) -> Recall:
+        """Find what was said.
+
+        Args:
+            query: the question, in anybody's words.
+            scope: what this asker may read; computed before the search, checked again by the caller before sending.
+            limit: results wanted; None for the profile's number.
+            order: a ranking in place of the profile's (see `reranker_service.ORDERS`).
+            collapse: show messages of the same words once.
+
+        Raises:
+            InvalidQuery: there is nothing to look for, or too much.
+            MemoryCogError: the store or the embedder failed.
+        """
+        query = check_query(query)
+        limit = limit or self.profile.recall_limit
+        clock = StageClock()
+        key = (query, scope, limit, order, collapse, self.embedding.space.key)
+        generation = self._cache.generation(scope.guild_id)
+        cached = self._cache.get(scope.guild_id, key)
+        if cached is None:
+            pool = await self.retrieval.pool(query, scope, clock)
+            ranking = await self.reranker.rank(pool, order=order)
+            results = _results(pool, ranking.candidates, limit, collapse=collapse)
+            cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
+            self._cache.put(scope.guild_id, generation, key, cached)
+        else:
+            cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
+        self.recall_ms.append(clock.total_ms)
+        return cached
+
+    def forget_caches(self, guild_id: int) -> None:
+        """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""
+        self._cache.invalidate([guild_id])
+        self._cache.clear()
+        self.retrieval.forget_names(guild_id)
+
+    async def stats(self, guild_id: int | None = None) -> StoreStats:
+        """Sizes of the store, of one guild or of all."""
+        return await self.store.stats(guild_id)
+
+    async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
+        index_ready, oldest = await self._coverage(scope.guild_id)
+        degraded = list(ranking.degraded)
+        if index_ready < 1:
+            degraded.append(f"The vector index is {index_ready:.0%} rebuilt; older messages are found by words alone.")
+        if self.queue.problem:
+            degraded.append(f"New messages are waiting: {self.queue.problem}")
+        return RecallTrace(
+            stages=(*clock.stages, *ranking.stages),
+            candidates=len(pool.candidates),
+            reranked=ranking.reranked,
+            rerank_of=ranking.rerank_of,
+            reranker=ranking.reranker,
+            total_ms=clock.total_ms,
+            degraded=tuple(degraded),
+            reaches_back_to=oldest,
+            index_ready=index_ready,
+        )
+
+    async def _coverage(self, guild_id: int) -> tuple[float, datetime | None]:
+        """Share of vectors in the index and the oldest message of a guild, read once per change of the guild."""
+        generation = self._cache.generation(guild_id)
+        known = self._cache.get(guild_id, "coverage")
+        if known is None or known[0] < 1:
+            stats = await self.store.stats(guild_id)
+            known = (stats.index_ready, stats.oldest)
+            self._cache.put(guild_id, generation, "coverage", known)
+        return known
+
+
+def check_query(query: str) -> str:
+    """Return the question, cleaned.
+
+    Raises:
+        InvalidQuery: nothing in it can be looked for, or it is too long.
+    """
+    if len(query) > MAX_QUERY:
+        raise InvalidQuery(f"That is {len(query):,} characters; ask in at most {MAX_QUERY:,}.")
+    query = clean_text(query)
+    if not split_words(query):
+        raise InvalidQuery("There is nothing to look for in that: write at least one word.")
+    return query
+
+
+def _results(
+    pool: CandidatePool, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
+) -> tuple[RecalledMessage, ...]:
+    """The first ``limit`` candidates with their surroundings; same words are shown once."""
+    chosen: list[RankedCandidate] = []
+    first_with: dict[str, int] = {}
+    copies: dict[int, int] = {}
+    for candidate in ranked:
+        words = " ".join(pool.words(candidate.message_id)) if collapse else ""
+        original = first_with.get(words) if words.count(" ") >= 2 else None
+        if original is not None:
+            copies[original] = copies.get(original, 0) + 1
+        elif len(chosen) < limit:
+            chosen.append(candidate)
+            first_with[words] = candidate.message_id
+        else:
+            break
+    return tuple(
+        _result(pool, candidate, rank, copies.get(candidate.message_id, 0))
+        for rank, candidate in enumerate(chosen, start=1)
+    )
+
+
+def _result(pool: CandidatePool, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
+    message_id = candidate.message_id
+    before, after = surroundings(pool.neighbours[message_id]) if message_id in pool.neighbours else ((), ())
+    own = candidate.late_interaction_score
+    return RecalledMessage(
+        message=pool.rows[message_id].message,
+        rank=rank,
+        score=candidate.score,
+        relevance=candidate.rerank_score if candidate.rerank_score is not None else min(1.0, max(0.0, own or 0.0)),
+        vector_score=pool.vector_scores.get(message_id),
+        keyword_score=pool.keyword_scores.get(message_id),
+        late_interaction_score=own,
+        rerank_score=candidate.rerank_score,
+        rerank_log_odds=candidate.rerank_log_odds,
+        before=tuple(pool.rows[i].message for i in before if i in pool.rows),
+        after=tuple(pool.rows[i].message for i in after if i in pool.rows),
+        duplicates=duplicates,
+    )
+
+
+def _as_cached(trace: RecallTrace, clock: StageClock) -> RecallTrace:
+    return replace(trace, cached=True, total_ms=clock.total_ms)

@@ -1,0 +1,44 @@
+"""Dates as people write them: "yesterday", "last week", "3 days ago", "in March", "2025-03-01"."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from cogs.memory.exceptions import InvalidQuery
+
+_LAST = re.compile(r"^\s*(?:last|past|the last)\s+(day|week|month|year)\s*$", re.IGNORECASE)
+_LENGTHS = {"day": 1, "week": 7, "month": 30, "year": 365}
+
+
+def parse_date(text: str, now: datetime | None = None) -> datetime:
+    """Return the moment a text names, in UTC; of several possible ones the last that is past.
+
+    Slow at first use (it loads a date library): call it off the event loop.
+
+    Raises:
+        InvalidQuery: it names none.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None and (last := _LAST.match(text)):
+        moment = now - timedelta(days=_LENGTHS[last[1].lower()])
+    if moment is None and len(text) <= 60:
+        import dateparser
+
+        moment = dateparser.parse(
+            re.sub(r"^\s*(?:in|on|since)\s+", "", text, flags=re.IGNORECASE),
+            settings={
+                "RELATIVE_BASE": now.replace(tzinfo=None),
+                "PREFER_DATES_FROM": "past",
+                "PREFER_DAY_OF_MONTH": "first",
+                "RETURN_AS_TIMEZONE_AWARE": True,
+                "TIMEZONE": "UTC",
+            },
+        )
+    if moment is None:
+        raise InvalidQuery(f"“{text[:60]}” is no date I know. Try 2025-03-01, yesterday, last week or 3 days ago.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,51 @@
+"""Recent answers, kept only while nothing in their guild has changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from cachetools import TTLCache
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+
+class QueryCache:
+    """LRU with a time to live, keyed by a guild's generation: one change makes all of its answers invisible.
+
+    That is coarser than hashing the contents of every result, and cannot serve a stale text or a deleted message.
+    Keys must hold everything the answer depends on, the scope included: a hit tells nobody what others asked.
+    """
+
+    def __init__(self, size: int, ttl_s: float) -> None:
+        self._answers: TTLCache[Hashable, Any] = TTLCache(max(1, size), ttl_s)
+        self._generation: defaultdict[int, int] = defaultdict(int)
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, guild_id: int, key: Hashable) -> Any | None:
+        """Return what was put under ``key`` since the guild last changed."""
+        answer = self._answers.get((guild_id, self._generation[guild_id], key))
+        if answer is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+        return answer
+
+    def generation(self, guild_id: int) -> int:
+        """The state of a guild: take it before computing an answer, to put the answer under."""
+        return self._generation[guild_id]
+
+    def put(self, guild_id: int, generation: int, key: Hashable, answer: object) -> None:
+        """Keep an answer that was computed from one state of the guild; a newer state never sees it."""
+        self._answers[guild_id, generation, key] = answer
+
+    def invalidate(self, guild_ids: Iterable[int]) -> None:
+        """Note that guilds have changed."""
+        for guild_id in guild_ids:
+            self._generation[guild_id] += 1
+
+    def clear(self) -> None:
+        """Forget all answers."""
+        self._answers.clear()

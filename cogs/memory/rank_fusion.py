@@ -1,0 +1,44 @@
+"""Joining ranked lists. Pure.
+
+Candidates of the two legs are united and *not* cut before reranking: fusing first and cutting to the limit throws
+away what the reranker would have found (measured: −7 points of R@10). Reciprocal rank fusion stays as an option.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cogs.memory.records import Hit
+
+RRF_K = 60
+"""The constant of reciprocal rank fusion (Cormack, Clarke & Büttcher 2009)."""
+
+
+def united(*legs: Sequence[Hit]) -> list[int]:
+    """Return the distinct message ids of all legs, in order of first appearance."""
+    return list(dict.fromkeys(hit.message_id for leg in legs for hit in leg))
+
+
+def reciprocal_rank_fusion(*legs: Mapping[int, float], k: int = RRF_K) -> list[tuple[int, float]]:
+    """Return (message id, Σ 1 / (k + rank)) over the legs' scores, best first; ties by newer message."""
+    fused: dict[int, float] = defaultdict(float)
+    for leg in legs:
+        for rank, message_id in enumerate(sorted(leg, key=lambda i: (-leg[i], -i)), start=1):
+            fused[message_id] += 1 / (k + rank)
+    return sorted(fused.items(), key=lambda item: (-item[1], -item[0]))
+
+
+def convex(parts: Iterable[tuple[float, Mapping[int, float]]]) -> dict[int, float]:
+    """Return Σ weight · min-max-scaled score per message; a message missing from a part gets 0 from it."""
+    total: dict[int, float] = defaultdict(float)
+    for weight, scores in parts:
+        if not scores:
+            continue
+        low, high = min(scores.values()), max(scores.values())
+        for message_id, score in scores.items():
+            total[message_id] += weight * ((score - low) / (high - low) if high > low else 1.0)
+    return dict(total)

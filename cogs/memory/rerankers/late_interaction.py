@@ -1,0 +1,115 @@
+"""Windowed late interaction: the built-in reranker, over the embedder's own token sketches. Pure NumPy.
+
+MaxSim (Khattab & Zaharia 2020, ColBERT) takes, for each token of the question, its best match among the tokens of a
+document. In chat one message is rarely the whole document: what it answers stands in the message before. So each
+question token may also match a neighbouring message, at a discount; the score is the mean over the question's tokens.
+
+Sketch tokens are sign vectors s/√d with s ∈ {−1, 1}^d, packed to bits.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cogs.memory.query_terms import Question, parse_question
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from cogs.memory.embedders import EncodedQuery
+    from cogs.memory.records import Neighbours
+
+WINDOW: Mapping[str, float] = {
+    "previous": 0.8,
+    "before_previous": 0.7,
+    "next": 0.7,
+    "reply_to": 0.8,
+    "answer": 0.7,
+}
+"""How much a match in a neighbouring message counts against one in the message itself."""
+
+_BLOCK = 4096
+"""Tokens looked up at a time."""
+
+
+def keyword_vectors(question: Question, encoded: EncodedQuery) -> NDArray[np.float32]:
+    """Return the token vectors of the question's keywords, (terms, d); of all its tokens if it has no keyword."""
+    kept = [row for row, (start, end) in enumerate(encoded.offsets) if question.keeps(start, end)]
+    return encoded.token_vectors[kept] if kept else encoded.token_vectors
+
+
+def term_maxima(terms: NDArray[np.float32], sketches: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return the best similarity of each term to any token of each document, (documents, terms).
+
+    Args:
+        terms: (terms, d) L2-normalised token vectors of the question.
+        sketches: one packed sketch per document; an empty one scores 0 for every term.
+    """
+    count, dim = terms.shape
+    maxima = np.zeros((len(sketches), count), dtype=np.float32)
+    width = dim // 8
+    present = [row for row, sketch in enumerate(sketches) if sketch]
+    if not present or not count:
+        return maxima
+    packed = np.frombuffer(b"".join(sketches[row] for row in present), dtype=np.uint8).reshape(-1, width)
+    lengths = np.fromiter((len(sketches[row]) // width for row in present), dtype=np.intp, count=len(present))
+    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    similarity = _bit_products(packed, terms)  # (tokens, terms)
+    maxima[present] = np.maximum.reduceat(similarity, starts, axis=0)
+    return maxima
+
+
+def _bit_products(packed: NDArray[np.uint8], terms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (tokens, terms) products of sign vectors with the terms.
+
+    A byte of a sketch has only 256 values: the products of each with its eight dimensions are looked up, not computed.
+    No BLAS takes part, so no second pool of threads wakes up, and the blocks stay in the cache.
+    """
+    count, dim = terms.shape
+    signs = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) * 2 - 1  # (256, 8)
+    by_byte = (terms / math.sqrt(dim)).reshape(count, dim // 8, 8).transpose(1, 2, 0)  # (bytes, 8, terms)
+    tables = np.einsum("vb,wbt->wvt", signs, by_byte).astype(np.float32)  # (bytes, 256, terms)
+    products = np.zeros((len(packed), count), dtype=np.float32)
+    looked_up = np.empty((_BLOCK, count), dtype=np.float32)
+    for start in range(0, len(packed), _BLOCK):
+        block = products[start : start + _BLOCK]
+        columns = np.ascontiguousarray(packed[start : start + _BLOCK].T)
+        part = looked_up[: len(block)]
+        for table, column in zip(tables, columns, strict=True):
+            np.take(table, column, axis=0, out=part, mode="clip")  # "clip" skips the bounds check
+            block += part
+    return products
+
+
+def windowed(
+    own: NDArray[np.float32], candidates: Sequence[int], neighbours: Mapping[int, Neighbours], row_of: Mapping[int, int]
+) -> NDArray[np.float32]:
+    """Return term maxima over each candidate and its neighbours, (candidates, terms).
+
+    Args:
+        own: (rows, terms) term maxima of every loaded message alone.
+        candidates: message ids, each in ``row_of``.
+        neighbours: what stands around each candidate.
+        row_of: message id → row of ``own``.
+    """
+    padded = np.vstack([own, np.zeros((1, own.shape[1]), dtype=own.dtype)])
+    result = padded[[row_of[i] for i in candidates]].copy()
+    for relation, weight in WINDOW.items():
+        around = [getattr(neighbours[i], relation) if i in neighbours else None for i in candidates]
+        rows = [len(own) if other is None else row_of.get(other, len(own)) for other in around]
+        np.maximum(result, weight * padded[rows], out=result)
+    return result
+
+
+def late_interaction_scores(query: str, encoded: EncodedQuery, sketches: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return the plain (window-less) late interaction score of documents that stand alone, (documents,)."""
+    terms = keyword_vectors(parse_question(query), encoded)
+    if not len(terms):
+        return np.zeros(len(sketches), dtype=np.float32)
+    means: NDArray[np.float32] = term_maxima(terms, sketches).mean(axis=1)
+    return means

@@ -1,0 +1,150 @@
+"""The folder that holds the database: its file modes, and the lock that keeps a second process out."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cogs.memory.exceptions import StoreDamaged, StoreError, StoreLocked, StoreReadOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+class DataFolder:
+    """One folder with ``memory.db`` and ``memory.lock``; private to the user who runs the bot.
+
+    A folder that is made here is readable by its owner alone; one that exists keeps its mode. The files in
+    it are always the owner's alone (SQLite gives its WAL the mode of the database).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / "memory.db"
+        self._lock_file = path / "memory.lock"
+        self._lock: int | None = None
+
+    def acquire(self) -> None:
+        """Make the folder where it is missing, take its lock and create an empty database if there is none.
+
+        Raises:
+            StoreLocked: another process (or another store in this one) holds the lock.
+            StoreReadOnly: the folder, the disk or the database refuses writes.
+            StoreDamaged: the database is empty although a write-ahead log of it exists.
+            StoreError: the path is not a folder, or its file system cannot lock.
+        """
+        try:
+            with folder_errors(self.path):
+                self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+                self._take_lock()
+                self.database.with_suffix(".new").unlink(missing_ok=True)  # a rewriting that was cut off
+                self._create_database()
+        except StoreError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let go of the lock; may be called twice."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def bytes_on_disk(self) -> int:
+        """Size of the database and its write-ahead log."""
+        return sum(file.stat().st_size for file in self.path.glob("memory.db*"))
+
+    def _take_lock(self) -> None:
+        lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+            os.close(lock)
+            raise StoreLocked(
+                f"The data folder {self.path} is in use by process {owner or '(unknown)'}: "
+                "stop that process, or choose another data folder."
+            ) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+
+    def _create_database(self) -> None:
+        create_private(self.database)
+        log = self.database.with_name("memory.db-wal")
+        # SQLite takes an empty file for a new database and throws the log beside it away.
+        if self.database.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+            raise StoreDamaged(
+                f"The database {self.database} is empty although its log is not: it was cut off. "
+                "Put a backup of it in its place, or move the files away to begin anew."
+            )
+
+
+def create_private(file: Path) -> None:
+    """Make a file, if it is not there, and have it readable and writable by its owner alone.
+
+    Raises:
+        OSError: the file or its folder refuses.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, FILE_MODE)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, FILE_MODE)
+    finally:
+        os.close(descriptor)
+
+
+def durable_replace(new: Path, old: Path) -> None:
+    """Put one file in the place of another, so that after a power cut there is the one or the other.
+
+    Raises:
+        OSError: the file or its folder refuses.
+    """
+    _sync(new)
+    new.replace(old)
+    _sync(old.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder_errors(folder: Path) -> Iterator[None]:
+    """Translate errors of the file system into the `StoreError` family."""
+    try:
+        yield
+    except OSError as error:
+        kind, sentence = _SENTENCES.get(error.errno or 0, (StoreError, f"cannot be used: {error.strerror}"))
+        raise kind(f"The data folder {folder} {sentence}.") from error
+
+
+_NOT_WRITABLE = (StoreReadOnly, "cannot be written to: check its owner and permissions")
+_FULL = (StoreReadOnly, "is on a full disk: free some space and try again")
+_IN_THE_WAY = (StoreError, "cannot be made: something else of that name is in the way")
+_NO_LOCKS = (StoreError, "is on a file system that cannot lock files: choose one on a local disk")
+_SENTENCES: dict[int, tuple[type[StoreError], str]] = {
+    errno.EACCES: _NOT_WRITABLE,
+    errno.EPERM: _NOT_WRITABLE,
+    errno.EROFS: _NOT_WRITABLE,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOTSUP: _NO_LOCKS,
+}

@@ -1,0 +1,51 @@
+"""The database's schema as ordered SQL files, ``m001_….sql`` first; the version is SQLite's ``user_version``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cogs.memory.exceptions import StoreDamaged, StoreTooNew
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Every migration as (version, SQL), in order; versions count 1, 2, 3, …."""
+    files = sorted(Path(__file__).parent.glob("m[0-9][0-9][0-9]_*.sql"))
+    return [(int(file.name[1:4]), file.read_text("utf-8")) for file in files]
+
+
+async def migrate(connection: aiosqlite.Connection) -> int:
+    """Bring the database to the newest version, one transaction a step; returns how many steps ran.
+
+    Raises:
+        StoreTooNew: a newer version of the program wrote it.
+        StoreDamaged: it is some other program's database.
+    """
+    steps = migrations()
+    version = await _single_value(connection, "PRAGMA user_version")
+    if version > steps[-1][0]:
+        raise StoreTooNew(
+            f"The database was written by a newer version of this program (schema {version}, this one knows "
+            f"{steps[-1][0]}): update the program, or choose another data folder."
+        )
+    if version == 0 and await _single_value(connection, "SELECT count(*) FROM sqlite_master"):
+        raise StoreDamaged(
+            "The database belongs to another program: choose another data folder, or move the file away."
+        )
+    outstanding = [(number, sql) for number, sql in steps if number > version]
+    for number, sql in outstanding:
+        try:
+            await connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except BaseException:
+            if connection.in_transaction:
+                await connection.execute("ROLLBACK")
+            raise
+    return len(outstanding)
+
+
+async def _single_value(connection: aiosqlite.Connection, sql: str) -> int:
+    [[value]] = await connection.execute_fetchall(sql)
+    return int(value)

@@ -1,0 +1,286 @@
+"""`SqliteStore`: the embedded engine. One SQLite file is the truth; the vector index beside it is derived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cogs.memory.exceptions import StoreError
+from cogs.memory.records import UpsertResult
+from cogs.memory.stores import sqlite_reads as reads
+from cogs.memory.stores import sqlite_search
+from cogs.memory.stores import sqlite_writes as writes
+from cogs.memory.stores.data_folder import DataFolder
+from cogs.memory.stores.sqlite_connections import Connections
+from cogs.memory.stores.sqlite_rows import require_ids, to_row
+from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cogs.memory.records import (
+        ChannelInfo,
+        Embedding,
+        Hit,
+        Neighbours,
+        Scope,
+        Space,
+        StoredMessage,
+        StoredRow,
+        StoreStats,
+    )
+    from cogs.memory.stores.sqlite_rows import MessageRow
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_STORE = -1
+"""The "guild" of settings that are the store's own."""
+_SPACE_KEY = "space"
+_SCRUB_KEY = "scrub"
+
+
+class SqliteStore:
+    """A `MemoryStore` in one folder, for one process.
+
+    A write runs to its end even if its caller is cancelled, so that the database and the index change together.
+
+    Args:
+        folder: where the database lives; made if missing.
+        executor: the *one* worker thread that the vector index works in; None for one of its own.
+        query_deadline_s: seconds after which a keyword search gives up.
+    """
+
+    def __init__(self, folder: Path, *, executor: Executor | None = None, query_deadline_s: float = 1.0) -> None:
+        self._folder = DataFolder(folder)
+        self._executor = executor
+        self._deadline_s = query_deadline_s
+        self._connections = Connections(self._folder.database)
+        self._vectors = SpaceVectors(self._connections, executor)
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Lock the folder, migrate, and start to rebuild the vector index of the space used last.
+
+        Raises:
+            StoreLocked: another process has the folder.
+            StoreReadOnly: the folder refuses writes.
+            StoreTooNew: a newer version wrote the database.
+            StoreDamaged: the database cannot be read; its file is left as it is.
+        """
+        self._folder.acquire()
+        try:
+            await self._connections.open()
+            await self._finish_erasure()
+            await self._use_last_space()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish running writes, then close the database and unlock the folder; may be called twice."""
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._vectors.close()
+        await self._connections.close()
+        self._folder.release()
+
+    # --- writes
+
+    async def use_space(self, space: Space) -> None:
+        """Make ``space`` the current one; the index of its vectors is rebuilt in the background."""
+        await self._finish(self._use_space(space))
+
+    async def upsert(self, messages: Sequence[StoredMessage]) -> UpsertResult:
+        """Store new messages and replace changed ones; an older edit of a known message counts as unchanged.
+
+        Raises:
+            ValueError: a text holds lone surrogates; nothing was stored then.
+        """
+        rows = [to_row(message) for message in messages]
+        return await self._finish(self._upsert(rows)) if rows else UpsertResult()
+
+    async def put_channels(self, channels: Iterable[ChannelInfo]) -> None:
+        """Store or rename channels."""
+        await self._finish(self._put_channels(list(channels)))
+
+    async def delete(self, guild_id: int, message_ids: Iterable[int]) -> int:
+        """Remove messages and leave tombstones; returns how many were stored.
+
+        Raises:
+            ValueError: a number that cannot be an id.
+        """
+        ids = sorted(set(message_ids))
+        require_ids(guild_id, *ids)
+        return await self._finish(self._delete(guild_id, ids)) if ids else 0
+
+    async def erase(self, guild_id: int, *, author_id: int | None = None, channel_id: int | None = None) -> int:
+        """Remove an author's, a channel's or a guild's messages, and their bytes from the disk; returns their number.
+
+        Raises:
+            StoreError: nothing was removed; or, as the sentence then says, all was, but the disk is not clean yet.
+        """
+        require_ids(guild_id, *(i for i in (author_id, channel_id) if i is not None))
+        return await self._finish(self._erase(guild_id, author_id, channel_id))
+
+    async def put_embeddings(self, embeddings: Sequence[Embedding]) -> int:
+        """Store vectors of the current space; returns how many still fitted their message's text.
+
+        Raises:
+            ValueError: a vector is not finite or has the wrong shape; nothing was stored then.
+            StoreError: no space is in use.
+        """
+        self._vectors.check(embeddings)
+        return await self._finish(self._put_embeddings(embeddings)) if embeddings else 0
+
+    async def put_setting(self, guild_id: int, key: str, value: str | None) -> None:
+        """Store a setting; ``None`` removes it."""
+        await self._finish(self._put_setting(guild_id, key, value))
+
+    # --- reads
+
+    async def claim_unembedded(self, limit: int) -> list[StoredMessage]:
+        """Messages without a vector of the current space, newest first."""
+        return await reads.awaiting(self._connections, self._vectors.space_id, limit)
+
+    async def dense(self, scope: Scope, vector: NDArray[np.float32], limit: int) -> list[Hit]:
+        """The messages in scope nearest to ``vector``; while the index is rebuilt, of those it holds."""
+        return await self._vectors.dense(scope, vector, limit)
+
+    async def lexical(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
+        """The best keyword matches in scope; none, with a warning in the log, when the deadline passes."""
+        return await sqlite_search.search(self._connections, scope, terms, limit, deadline_s=self._deadline_s)
+
+    async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
+        """The messages around each id, in its own channel."""
+        return await reads.neighbours(self._connections, scope, message_ids)
+
+    async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
+        """The rows in the scope's channels."""
+        return await reads.load(self._connections, scope, message_ids, self._vectors.space_id)
+
+    async def filter(self, scope: Scope, message_ids: Sequence[int]) -> set[int]:
+        """Those of the ids that lie in the whole scope."""
+        return await reads.filter_ids(self._connections, scope, message_ids)
+
+    async def authors(self, guild_id: int) -> dict[int, tuple[str, ...]]:
+        """Every author's names, newest first, by author id."""
+        return await reads.authors(self._connections, guild_id)
+
+    async def channels(self, guild_id: int) -> list[ChannelInfo]:
+        """All channels of a guild with messages or a name (one without a name has an empty one)."""
+        return await reads.channels(self._connections, guild_id)
+
+    async def stats(self, guild_id: int | None = None) -> StoreStats:
+        """Sizes, of one guild or of all."""
+        return await reads.stats(
+            self._connections,
+            guild_id,
+            self._vectors.space_id,
+            indexed=self._vectors.size(guild_id),
+            bytes_on_disk=self._folder.bytes_on_disk(),
+        )
+
+    def iterate(self, guild_id: int, *, author_id: int | None = None) -> AsyncIterator[StoredMessage]:
+        """All messages of a guild, or of one author in it, in order of id."""
+        return reads.iterate(self._connections, guild_id, author_id)
+
+    async def get_setting(self, guild_id: int, key: str) -> str | None:
+        """A stored setting."""
+        return await reads.get_setting(self._connections, guild_id, key)
+
+    # --- the writes' bodies: transaction and index in step under the write lock
+
+    async def _use_space(self, space: Space) -> None:
+        async with self._connections.write_lock:
+            async with self._connections.transaction() as writer:
+                number = await writes.put_space(writer, space.key, space.dim, space.sketch_dim)
+                await writes.put_setting(writer, _STORE, _SPACE_KEY, str(number))
+            await self._vectors.use(SpaceInUse(number, space.key, space.dim, space.sketch_dim))
+
+    async def _use_last_space(self) -> None:
+        number = await reads.get_setting(self._connections, _STORE, _SPACE_KEY)
+        if number is not None:
+            [row] = await self._connections.read("SELECT id, key, dim, sketch_dim FROM spaces WHERE id = ?", (number,))
+            await self._vectors.use(SpaceInUse(*row))
+
+    async def _upsert(self, rows: Sequence[MessageRow]) -> UpsertResult:
+        async with self._connections.write_lock:
+            async with self._connections.transaction() as writer:
+                result, gone = await writes.upsert(writer, rows)
+            removed = self._vectors.submit_remove(gone)
+        await removed
+        return result
+
+    async def _put_channels(self, channels: Sequence[ChannelInfo]) -> None:
+        async with self._connections.write_lock, self._connections.transaction() as writer:
+            await writes.put_channels(writer, channels)
+
+    async def _delete(self, guild_id: int, ids: Sequence[int]) -> int:
+        async with self._connections.write_lock:
+            async with self._connections.transaction() as writer:
+                stored = await writes.delete(writer, guild_id, ids)
+            removed = self._vectors.submit_remove({guild_id: stored})
+        await removed
+        return len(stored)
+
+    async def _erase(self, guild_id: int, author_id: int | None, channel_id: int | None) -> int:
+        async with self._connections.write_lock:
+            async with self._connections.transaction(durable=True) as writer:
+                now_us = time.time_ns() // 1000
+                stored = await writes.erase(writer, guild_id, author_id, channel_id, now_us)
+                await writes.put_setting(writer, _STORE, _SCRUB_KEY, "pending")
+            removed = self._vectors.submit_remove({guild_id: stored})
+            try:
+                await self._scrub()
+            except StoreError as error:
+                raise StoreError(
+                    "The messages are removed and will not be found again, but their bytes could not all be cleared "
+                    f"from the disk; the next start tries again. {error}"
+                ) from error
+        await removed
+        return len(stored)
+
+    async def _finish_erasure(self) -> None:
+        """Clear the disk if an erasure was cut off before it came to that."""
+        if await reads.get_setting(self._connections, _STORE, _SCRUB_KEY) is None:
+            return
+        try:
+            async with self._connections.write_lock:
+                await self._scrub()
+        except StoreError as error:
+            log.warning("deleted text could not be cleared from the disk, the next start tries again: %s", error)
+
+    async def _scrub(self) -> None:
+        async with self._connections.transaction(durable=True) as writer:
+            await writes.optimize_search(writer)
+        await self._connections.rewrite()
+        async with self._connections.transaction() as writer:
+            await writes.put_setting(writer, _STORE, _SCRUB_KEY, None)
+
+    async def _put_embeddings(self, embeddings: Sequence[Embedding]) -> int:
+        async with self._connections.write_lock:
+            # Once more, under the lock: the space may have changed while this waited.
+            self._vectors.check(embeddings)
+            async with self._connections.transaction() as writer:
+                accepted = await writes.put_embeddings(writer, self._vectors.space_id, embeddings)
+            added = self._vectors.submit_add(accepted)
+        await added
+        return len(accepted)
+
+    async def _put_setting(self, guild_id: int, key: str, value: str | None) -> None:
+        async with self._connections.write_lock, self._connections.transaction() as writer:
+            await writes.put_setting(writer, guild_id, key, value)
+
+    async def _finish(self, write: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(write)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)

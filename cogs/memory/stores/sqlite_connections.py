@@ -1,0 +1,253 @@
+"""Connections to one SQLite file: one writer, a few readers, and SQLite's errors as the `StoreError` family."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiosqlite
+
+from cogs.memory.exceptions import StoreDamaged, StoreError, StoreReadOnly
+from cogs.memory.stores.data_folder import create_private, durable_replace, folder_errors
+from cogs.memory.stores.migrations import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+MINIMUM_SQLITE = (3, 37)  # STRICT tables
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA temp_store = MEMORY",  # sorted text must not reach the disk by the back door
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cache_size = -16384",
+)
+_WRITER_PRAGMAS = (
+    "PRAGMA page_size = 8192",  # takes effect in a new file only; a vector of 384 dimensions fits ten times
+    *_PRAGMAS,
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_READER_PRAGMAS = (*_PRAGMAS, "PRAGMA query_only = ON")
+
+
+class QueryInterrupted(StoreError):  # noqa: N818  # named like its family
+    """A query ran past its deadline and was stopped."""
+
+
+CLOSED = "The message store is closed."
+_NOT_WRITABLE = "The database cannot be written to: check the owner and permissions of the data folder."
+_DAMAGED = (
+    "The database is damaged and cannot be read: put a backup of it in its place, or move the file away to begin anew."
+)
+_IN_USE = "The database is in use by another program: try again when it has ended."
+_SENTENCES: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_FULL: (
+        StoreReadOnly,
+        "The disk is full: nothing new can be stored until space is free. What is stored is safe.",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StoreReadOnly,
+        "The disk refuses to read or write the database: check its free space and its health.",
+    ),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, _NOT_WRITABLE),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, _NOT_WRITABLE),
+    sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, _NOT_WRITABLE),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, _DAMAGED),
+    sqlite3.SQLITE_NOTADB: (StoreDamaged, _DAMAGED),
+    sqlite3.SQLITE_INTERRUPT: (QueryInterrupted, "The search took too long and was stopped."),
+    sqlite3.SQLITE_BUSY: (StoreError, _IN_USE),
+    sqlite3.SQLITE_LOCKED: (StoreError, _IN_USE),
+}
+
+
+class Connections:
+    """One writer and ``readers`` readers. Every method raises the `StoreError` family.
+
+    Writes are one at a time: hold ``write_lock`` around each transaction and around what must stay in step with it.
+    """
+
+    def __init__(self, database: Path, *, readers: int = 2) -> None:
+        self._database = database
+        self._reader_count = readers
+        self._writer: aiosqlite.Connection | None = None
+        self._idle_readers: list[aiosqlite.Connection] = []
+        self._reading = asyncio.Semaphore(readers)
+        self._all: list[aiosqlite.Connection] = []
+        self.write_lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect and migrate; a failure leaves no connection behind."""
+        if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+            raise StoreError(f"SQLite 3.37 or newer is needed, this Python brings {sqlite3.sqlite_version}.")
+        try:
+            with engine_errors():
+                writer = await self._connect(_WRITER_PRAGMAS)
+                await _use_write_ahead_log(writer)
+                await migrate(writer)
+                self._idle_readers = [await self._connect(_READER_PRAGMAS) for _ in range(self._reader_count)]
+        except BaseException:
+            await self._disconnect()
+            raise
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Wait for running reads and writes, then close; may be called twice."""
+        async with self.write_lock, self._no_readers():
+            await self._disconnect()
+
+    @asynccontextmanager
+    async def transaction(self, *, durable: bool = False) -> AsyncIterator[aiosqlite.Connection]:
+        """One transaction on the writer: committed at the end of the block, rolled back if it raises.
+
+        The caller holds ``write_lock``. ``durable`` waits until the disk has it (``synchronous = FULL``).
+        """
+        writer = self._open_writer()
+        with engine_errors():
+            if durable:
+                await writer.execute("PRAGMA synchronous = FULL")
+            try:
+                await writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield writer
+                    await writer.execute("COMMIT")
+                except BaseException:
+                    if writer.in_transaction:
+                        await writer.execute("ROLLBACK")
+                    raise
+            finally:
+                if durable:
+                    await writer.execute("PRAGMA synchronous = NORMAL")
+
+    async def read(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, deadline_s: float | None = None
+    ) -> list[tuple[Any, ...]]:
+        """All rows of one query on a reader.
+
+        Raises:
+            QueryInterrupted: it took longer than ``deadline_s`` seconds.
+        """
+        async with self._reading:
+            self._open_writer()
+            reader = self._idle_readers.pop()
+            try:
+                with engine_errors():
+                    if deadline_s is None:
+                        return await _fetch_all(reader, sql, parameters)
+                    return await _fetch_within(deadline_s, reader, sql, parameters)
+            except asyncio.CancelledError:
+                await reader.interrupt()
+                raise
+            finally:
+                self._idle_readers.append(reader)
+
+    async def rewrite(self) -> None:
+        """Replace the database by a fresh copy of what is in it; the caller holds ``write_lock``.
+
+        SQLite zeroes a deleted row where it stood, but not what was left of it in the gaps of pages that it was
+        moved away from. The copy has only what is stored. Reads go on until the files change places.
+
+        Raises:
+            StoreReadOnly: the disk has no room for the copy; the database is as it was.
+            StoreError: another program holds the database open.
+        """
+        writer = self._open_writer()
+        copy = self._database.with_suffix(".new")
+        with folder_errors(self._database.parent):
+            create_private(copy)
+            try:
+                with engine_errors():
+                    await writer.execute("VACUUM INTO ?", (str(copy),))
+                async with self._no_readers():
+                    await self._replace_by(writer, copy)
+            finally:
+                copy.unlink(missing_ok=True)
+
+    async def _replace_by(self, writer: aiosqlite.Connection, copy: Path) -> None:
+        try:
+            with engine_errors():
+                [[busy, *_]] = await _fetch_all(writer, "PRAGMA wal_checkpoint(TRUNCATE)")
+            if busy:
+                raise StoreError(_IN_USE)  # a log that still holds something would be replayed onto the copy
+            await self._disconnect()
+            if self._database.with_name("memory.db-wal").exists():  # the last one out would have removed it
+                raise StoreError(_IN_USE)
+            durable_replace(copy, self._database)
+        finally:
+            await self._disconnect()
+            await self.open()
+
+    @asynccontextmanager
+    async def _no_readers(self) -> AsyncIterator[None]:
+        """Wait until no query runs, and let none begin; the caller holds ``write_lock``."""
+        async with AsyncExitStack() as all_readers:
+            for _ in range(self._reader_count):
+                await all_readers.enter_async_context(self._reading)
+            yield
+
+    def _open_writer(self) -> aiosqlite.Connection:
+        if self._writer is None:
+            raise StoreError(CLOSED)
+        return self._writer
+
+    async def _connect(self, pragmas: Iterable[str]) -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(self._database, isolation_level=None)
+        self._all.append(connection)
+        for pragma in pragmas:
+            await connection.execute(pragma)
+        return connection
+
+    async def _disconnect(self) -> None:
+        self._writer = None
+        self._idle_readers = []
+        # The writer was connected first and goes last: the last one out folds the log into the database.
+        if self._all:
+            try:
+                await self._all.pop().close()
+            finally:
+                await self._disconnect()
+
+
+@contextmanager
+def engine_errors() -> Iterator[None]:
+    """Translate SQLite's errors; mistakes of the program (wrong SQL, broken constraints) pass unchanged."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        primary_code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary_code not in _SENTENCES:
+            raise
+        kind, sentence = _SENTENCES[primary_code]
+        raise kind(sentence) from error
+
+
+async def _fetch_all(
+    connection: aiosqlite.Connection, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
+) -> list[tuple[Any, ...]]:
+    rows: Any = await connection.execute_fetchall(sql, parameters)
+    return list(rows)
+
+
+async def _fetch_within(
+    deadline_s: float, connection: aiosqlite.Connection, sql: str, parameters: Sequence[object] | Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    query = asyncio.create_task(_fetch_all(connection, sql, parameters))
+    try:
+        await asyncio.wait({query}, timeout=deadline_s)
+        while not query.done():
+            await connection.interrupt()  # in vain if the thread has not begun the query: so once more
+            await asyncio.wait({query}, timeout=0.05)
+        return await query
+    except asyncio.CancelledError:
+        query.cancel()
+        raise
+
+
+async def _use_write_ahead_log(writer: aiosqlite.Connection) -> None:
+    [[mode]] = await _fetch_all(writer, "PRAGMA journal_mode = WAL")
+    if mode != "wal":
+        raise StoreError("The file system of the data folder cannot share memory: choose a folder on a local disk.")

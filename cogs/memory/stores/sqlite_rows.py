@@ -1,0 +1,185 @@
+"""Messages as rows of the database and back, and a `Scope` as a condition in SQL."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cogs.memory.records import MAX_ID, Scope, StoredMessage
+from cogs.memory.stores.unspaced_scripts import segments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+FLAGS = {"link": 1, "file": 2, "image": 4, "code": 8}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LINK = re.compile(r"https?://\S", re.IGNORECASE)
+_CODE = re.compile(r"```|`[^`\n]+`")
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".avif", ".heic", ".svg")
+
+
+class MessageRow(NamedTuple):
+    """A row of table ``messages``, without the column that says where its vector stands."""
+
+    id: int
+    guild_id: int
+    channel_id: int
+    author_id: int
+    created_us: int
+    edited_us: int | None
+    reply_to: int | None
+    flags: int
+    content_hash: bytes
+    author_name: str
+    author_handle: str
+    content: str
+    extra: str
+    attachments: str
+    segments: str
+
+
+class PlacedVector(NamedTuple):
+    """The vector of a message, with its place."""
+
+    message_id: int
+    guild_id: int
+    channel_id: int
+    vector: NDArray[np.float16]
+
+
+MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in MessageRow._fields)
+"""For ``SELECT … FROM messages m``; the row is what `to_message` takes."""
+
+
+def to_row(message: StoredMessage) -> MessageRow:
+    """The row of a message.
+
+    Raises:
+        ValueError: a text holds lone surrogates, which no database stores.
+    """
+    texts = (message.author_name, message.author_handle, message.content, message.extra)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"message {message.id} holds text that is not Unicode: clean it first") from error
+    return MessageRow(
+        id=message.id,
+        guild_id=message.guild_id,
+        channel_id=message.channel_id,
+        author_id=message.author_id,
+        created_us=to_microseconds(message.created_at),
+        edited_us=None if message.edited_at is None else to_microseconds(message.edited_at),
+        reply_to=message.reply_to if message.reply_to is not None and 0 < message.reply_to <= MAX_ID else None,
+        flags=_flags(message),
+        content_hash=message.content_hash,
+        author_name=message.author_name,
+        author_handle=message.author_handle,
+        content=message.content,
+        extra=message.extra,
+        attachments=json.dumps(message.attachments),  # ASCII: survives any file name
+        segments=segments("\n".join(texts)),
+    )
+
+
+def to_message(row: tuple[Any, ...]) -> StoredMessage:
+    """The message of a row of `MESSAGE_COLUMNS`; more columns may follow."""
+    (id_, guild, channel, author, created, edited, reply_to, _, _, name, handle, content, extra, attachments) = row[:14]
+    return StoredMessage(
+        id=id_,
+        guild_id=guild,
+        channel_id=channel,
+        author_id=author,
+        author_name=name,
+        content=content,
+        created_at=to_datetime(created),
+        author_handle=handle,
+        extra=extra,
+        attachments=() if attachments == "[]" else tuple(json.loads(attachments)),
+        reply_to=reply_to,
+        edited_at=None if edited is None else to_datetime(edited),
+    )
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """The datetime (UTC) of microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def id_list(ids: Iterable[int]) -> str:
+    """Ids as a JSON array for ``json_each``; numbers that cannot be ids are left out, for no row has them."""
+    return json.dumps([i for i in ids if 0 < i <= MAX_ID])
+
+
+def require_ids(*ids: int) -> None:
+    """Refuse numbers that cannot be ids.
+
+    Raises:
+        ValueError: one is not in 1..2**63-1.
+    """
+    for value in ids:
+        if not 0 < value <= MAX_ID:
+            raise ValueError(f"an id must be between 1 and 2**63 - 1, not {value}")
+
+
+def channel_condition(scope: Scope) -> tuple[str, dict[str, object]]:
+    """The condition on table ``messages m`` that a row lies in the scope's channels, with its parameters."""
+    guild = scope.guild_id if 0 < scope.guild_id <= MAX_ID else 0
+    return (
+        "m.guild_id = :guild AND m.channel_id IN (SELECT value FROM json_each(:channels))",
+        {"guild": guild, "channels": id_list(scope.channel_ids)},
+    )
+
+
+def scope_condition(scope: Scope) -> tuple[str, dict[str, object]]:
+    """The condition on table ``messages m`` that a row lies in the whole scope, with its parameters.
+
+    Raises:
+        ValueError: ``has`` asks for something unknown.
+    """
+    condition, parameters = channel_condition(scope)
+    if scope.author_ids is not None:
+        condition += " AND m.author_id IN (SELECT value FROM json_each(:authors))"
+        parameters["authors"] = id_list(scope.author_ids)
+    if scope.after is not None:
+        condition += " AND m.created_us >= :after"
+        parameters["after"] = to_microseconds(scope.after)
+    if scope.before is not None:
+        condition += " AND m.created_us < :before"
+        parameters["before"] = to_microseconds(scope.before)
+    if scope.has:
+        condition += " AND (m.flags & :has) = :has"
+        parameters["has"] = _wanted_flags(scope.has)
+    return condition, parameters
+
+
+def _wanted_flags(has: frozenset[str]) -> int:
+    unknown = has - FLAGS.keys()
+    if unknown:
+        raise ValueError(f"has must be of {', '.join(FLAGS)}, not {', '.join(sorted(unknown))}")
+    return sum(FLAGS[name] for name in has)
+
+
+def _flags(message: StoredMessage) -> int:
+    text = message.text
+    flags = 0
+    if _LINK.search(text):
+        flags |= FLAGS["link"]
+    if _CODE.search(message.content):
+        flags |= FLAGS["code"]
+    if message.attachments:
+        flags |= FLAGS["file"]
+    if any(name.lower().endswith(_IMAGE_SUFFIXES) for name in message.attachments):
+        flags |= FLAGS["image"]
+    return flags

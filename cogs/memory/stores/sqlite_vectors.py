@@ -1,0 +1,260 @@
+"""Vectors of the current space: the index derived from them, its rebuilding, and exact dense search."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cogs.memory.exceptions import StoreError
+from cogs.memory.records import MAX_ID, Hit
+from cogs.memory.stores.sqlite_connections import CLOSED
+from cogs.memory.stores.sqlite_rows import PlacedVector, id_list, scope_condition
+from cogs.memory.stores.vector_index import VectorIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from cogs.memory.records import Embedding, Scope
+    from cogs.memory.stores.sqlite_connections import Connections
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_BLOCK = 2048
+"""Vectors read at a time when the index is rebuilt; writes wait for one block at most."""
+
+EXACT_LIMIT = 2000
+"""Scopes of at most so many messages are scored from the database, without the index."""
+
+_OVERFETCH = 16
+_SPARE = 16
+"""Extra candidates: their order by 8-bit vectors is not quite their order by exact ones, and some may be stale."""
+
+_NEXT_BLOCK = """
+    SELECT m.id, m.guild_id, m.channel_id, v.vector
+    FROM messages m INDEXED BY messages_by_vector_space CROSS JOIN vectors v ON v.message_id = m.id
+    WHERE m.vector_space = :space AND m.id < :before ORDER BY m.id DESC LIMIT :block
+"""
+_VECTORS = """
+    SELECT m.id, v.vector FROM json_each(:ids) j
+    CROSS JOIN messages m ON m.id = j.value CROSS JOIN vectors v ON v.message_id = m.id
+    WHERE m.vector_space = :space AND {condition}
+"""
+_IDS = "SELECT m.id FROM messages m INDEXED BY {index} WHERE {condition} LIMIT :most"
+_IDS_AMONG = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {condition}"
+
+
+NO_SPACE = -1
+"""What ``messages.vector_space`` never is: in this space every message awaits embedding."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceInUse:
+    """A row of table ``spaces``."""
+
+    id: int
+    key: str
+    dim: int
+    sketch_dim: int
+
+
+class SpaceVectors:
+    """Dense search over the vectors of one space at a time.
+
+    Changes of the index are *submitted* under the connections' write lock, in the order of their commits, and run in
+    that order in the one worker thread; the rebuilding takes its blocks under the same lock. So whatever happens
+    meanwhile, the index ends as the database is.
+    """
+
+    def __init__(self, connections: Connections, executor: Executor | None) -> None:
+        self._connections = connections
+        self._own_executor = ThreadPoolExecutor(1, "vector-index") if executor is None else None
+        self._executor: Executor | None = executor or self._own_executor
+        self._current: tuple[SpaceInUse, VectorIndex] | None = None
+        self._rebuilding: asyncio.Task[None] | None = None
+
+    @property
+    def space_id(self) -> int:
+        """The number of the space in use, or `NO_SPACE`."""
+        return NO_SPACE if self._current is None else self._current[0].id
+
+    def size(self, guild_id: int | None = None) -> int:
+        """Number of vectors in the index, of one guild or of all."""
+        return 0 if self._current is None else self._current[1].size(guild_id)
+
+    async def use(self, space: SpaceInUse) -> None:
+        """Make a space the current one and start to rebuild its index; nothing if it is current already."""
+        if self.space_id == space.id:
+            return
+        await self._stop_rebuilding()
+        index = VectorIndex(space.dim)
+        self._current = space, index
+        self._rebuilding = asyncio.create_task(self._rebuild(space.id, index))
+
+    async def close(self) -> None:
+        """Stop rebuilding and let the worker thread end what it has; may be called twice."""
+        await self._stop_rebuilding()
+        if self._own_executor is not None:
+            await self._submit(lambda: None)  # it runs in order: what was submitted before has ended
+            self._own_executor.shutdown(wait=False)
+        self._own_executor = self._executor = None
+
+    def check(self, embeddings: Iterable[Embedding]) -> None:
+        """See that all embeddings fit the space in use.
+
+        Raises:
+            StoreError: no space is in use.
+            ValueError: a vector has another shape or is not finite, or a sketch is cut off.
+        """
+        space, _ = self._require_space()
+        for embedding in embeddings:
+            if embedding.vector.shape != (space.dim,):
+                raise ValueError(f"vectors of {space.key} have shape ({space.dim},), not {embedding.vector.shape}")
+            if not np.isfinite(embedding.vector).all():
+                raise ValueError(f"the vector of message {embedding.message_id} is not finite")
+            if len(embedding.sketch) % max(1, space.sketch_dim // 8):
+                raise ValueError(f"the sketch of message {embedding.message_id} is cut off")
+
+    def submit_add(self, vectors: Sequence[PlacedVector]) -> asyncio.Future[None]:
+        """Bring stored vectors into the index; call it under the write lock, await it outside."""
+        _, index = self._require_space()
+        return self._submit(lambda: _add(index, vectors))
+
+    def submit_remove(self, ids_by_guild: Mapping[int, Sequence[int]]) -> asyncio.Future[None]:
+        """Take messages out of the index; call it under the write lock, await it outside."""
+        index = None if self._current is None else self._current[1]
+
+        def remove() -> None:
+            for guild, ids in ids_by_guild.items():
+                if index is not None:
+                    index.remove(guild, ids)
+
+        return self._submit(remove)
+
+    async def dense(self, scope: Scope, vector: NDArray[np.float32], limit: int) -> list[Hit]:
+        """The messages in scope nearest to ``vector``, best first; score = cosine by the stored float16 vectors.
+
+        Raises:
+            ValueError: the vector has another shape than those of the space, is zero or not finite.
+        """
+        if self._current is None or limit < 1 or not scope.channel_ids:
+            return []
+        space, index = self._current
+        query = _unit(vector, space.dim)
+        ids = await self._candidates(index, scope, query, limit + _SPARE)
+        # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
+        condition, parameters = scope_condition(scope)
+        rows = await self._connections.read(
+            _VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id}
+        )
+        return _nearest(rows, query, limit)
+
+    async def _candidates(
+        self, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
+    ) -> Sequence[int]:
+        """Ids among which are the ``count`` best of the scope."""
+
+        def nearest(count: int, only_ids: NDArray[np.int64] | None = None) -> list[int]:
+            hits = index.search(scope.guild_id, scope.channel_ids, query, count, only_ids=only_ids)
+            return [hit.message_id for hit in hits]
+
+        if not scope.is_filtered:
+            return await self._submit(lambda: nearest(count))
+        few = await self._ids_in_scope(scope, EXACT_LIMIT + 1)
+        if len(few) <= EXACT_LIMIT:
+            return few
+        # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
+        wide = await self._submit(lambda: nearest(_OVERFETCH * count))
+        fitting = await self._ids_among(scope, wide)
+        if len(fitting) >= count:
+            return fitting
+        every_id = np.array(await self._ids_in_scope(scope, MAX_ID), dtype=np.int64)
+        return await self._submit(lambda: nearest(count, every_id))
+
+    async def _ids_in_scope(self, scope: Scope, most: int) -> list[int]:
+        condition, parameters = scope_condition(scope)
+        index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
+        sql = _IDS.format(index=index, condition=condition)
+        return [row[0] for row in await self._connections.read(sql, {**parameters, "most": most})]
+
+    async def _ids_among(self, scope: Scope, ids: Sequence[int]) -> list[int]:
+        condition, parameters = scope_condition(scope)
+        sql = _IDS_AMONG.format(condition=condition)
+        return [row[0] for row in await self._connections.read(sql, {**parameters, "ids": id_list(ids)})]
+
+    async def _rebuild(self, space_id: int, index: VectorIndex) -> None:
+        before = MAX_ID
+        adding: asyncio.Future[None] | None = None
+        try:
+            while True:
+                parameters = {"space": space_id, "before": before, "block": _BLOCK}
+                async with self._connections.write_lock:
+                    rows = await self._connections.read(_NEXT_BLOCK, parameters)
+                    previous, adding = adding, self._submit(partial(_add_rows, index, rows))
+                if previous is not None:
+                    await previous  # one block is read while another is added, and no more wait
+                if not rows:
+                    return
+                before = rows[-1][0]
+        except StoreError as error:
+            log.error("the vector index could not be rebuilt, search by meaning is incomplete: %s", error)
+
+    async def _stop_rebuilding(self) -> None:
+        task, self._rebuilding = self._rebuilding, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        if self._executor is None:
+            raise StoreError(CLOSED)
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _require_space(self) -> tuple[SpaceInUse, VectorIndex]:
+        if self._current is None:
+            raise StoreError("No embedding model is in use yet.")
+        return self._current
+
+
+def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
+    _add(index, [PlacedVector(row[0], row[1], row[2], np.frombuffer(row[3], dtype="<f2")) for row in rows])
+
+
+def _add(index: VectorIndex, vectors: Sequence[PlacedVector]) -> None:
+    by_guild: dict[int, list[PlacedVector]] = {}
+    for vector in vectors:
+        by_guild.setdefault(vector.guild_id, []).append(vector)
+    for guild, placed in by_guild.items():
+        matrix = np.stack([p.vector for p in placed])
+        index.add(guild, [p.channel_id for p in placed], [p.message_id for p in placed], matrix)
+
+
+def _nearest(rows: Sequence[tuple[Any, ...]], query: NDArray[np.float32], limit: int) -> list[Hit]:
+    if not rows:
+        return []
+    blob = b"".join(row[1] for row in rows)
+    matrix = np.frombuffer(blob, dtype="<f2").reshape(len(rows), len(query)).astype(np.float32)
+    scores = matrix @ query
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return [Hit(rows[position][0], float(scores[position])) for position in best]
+
+
+def _unit(vector: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    query = np.asarray(vector, dtype=np.float32)
+    if query.shape != (dim,):
+        raise ValueError(f"the query vector must have shape ({dim},), not {query.shape}")
+    norm = float(np.linalg.norm(query))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise ValueError("the query vector is zero or not finite")
+    return query / np.float32(norm)

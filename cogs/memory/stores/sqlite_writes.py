@@ -1,0 +1,277 @@
+"""Every change of the database, as steps inside a transaction that the caller opened.
+
+The full-text index stores no text: a row leaves it by being given what it was indexed with. So each change (1) takes
+the affected messages out of the index as they stand, (2) changes the tables, (3) puts the affected messages back.
+Affected are the messages themselves and, because the index also holds what was said before, the one after each.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cogs.memory.records import UpsertResult
+from cogs.memory.stores.sqlite_rows import MESSAGE_COLUMNS, MessageRow, PlacedVector, id_list
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    import aiosqlite
+
+    from cogs.memory.records import ChannelInfo, Embedding
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 2000
+"""Messages taken out at a time by an erasure."""
+
+_ROWS = f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"  # noqa: S608  # constants
+_TOMBSTONES = """
+    SELECT t.guild_id, t.message_id FROM json_each(?) j
+    CROSS JOIN tombstones t
+        ON t.guild_id = json_extract(j.value, '$[0]') AND t.message_id = json_extract(j.value, '$[1]')
+"""
+_ERASURES = """
+    SELECT e.guild_id, e.author_id, e.until_us FROM json_each(?) j
+    CROSS JOIN erasures e
+        ON e.guild_id = json_extract(j.value, '$[0]') AND e.author_id = json_extract(j.value, '$[1]')
+"""
+_NEXT_OF_PLACES = """
+    SELECT (
+        SELECT n.id FROM messages n INDEXED BY messages_by_channel
+        WHERE n.guild_id = json_extract(j.value, '$[0]') AND n.channel_id = json_extract(j.value, '$[1]')
+          AND n.id > json_extract(j.value, '$[2]')
+        ORDER BY n.id LIMIT 1
+    ) FROM json_each(?) j
+"""
+_NEXT_OF_MESSAGES = """
+    SELECT (
+        SELECT n.id FROM messages n INDEXED BY messages_by_channel
+        WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id AND n.id > m.id
+        ORDER BY n.id LIMIT 1
+    ) FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value
+"""
+_UNINDEX = """
+    INSERT INTO message_search (message_search, rowid, author, content, previous, segments)
+    SELECT 'delete', s.id, s.author, s.content, s.previous, s.segments
+    FROM searchable s WHERE s.id IN (SELECT value FROM json_each(?))
+"""
+_INDEX = """
+    INSERT INTO message_search (rowid, author, content, previous, segments)
+    SELECT s.id, s.author, s.content, s.previous, s.segments
+    FROM searchable s WHERE s.id IN (SELECT value FROM json_each(?)) ORDER BY s.id
+"""
+_PUT = (
+    f"INSERT INTO messages ({', '.join(MessageRow._fields)}) VALUES ({', '.join('?' * len(MessageRow._fields))})"  # noqa: S608
+    f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in MessageRow._fields[1:])}"
+)
+_DELETE_EACH = tuple(
+    f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608  # constants
+    for table, column in (("vectors", "message_id"), ("sketches", "message_id"), ("messages", "id"))
+)
+
+
+IdsByGuild = dict[int, list[int]]
+"""Messages whose vectors went: the vector index must follow."""
+
+
+async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tuple[UpsertResult, IdsByGuild]:
+    """Store new rows and replace changed ones; of several rows with one id the latest edit counts."""
+    latest = _latest_by_id(rows)
+    stored = {row[0]: MessageRow(*row) for row in await _fetch(writer, _ROWS, id_list(latest))}
+    refused = await _refused(writer, [row for row in latest.values() if row.id not in stored])
+    inserted: list[MessageRow] = []
+    changed: list[MessageRow] = []
+    unchanged: list[int] = []
+    for row in latest.values():
+        before = stored.get(row.id)
+        if row.id in refused:
+            continue
+        if before is None:
+            inserted.append(row)
+        elif before.guild_id != row.guild_id:
+            log.warning(
+                "message %d of guild %d claims the id of one in guild %d", row.id, row.guild_id, before.guild_id
+            )
+            refused.add(row.id)
+        elif before == row or _edited(row) < _edited(before):
+            unchanged.append(row.id)
+        else:
+            changed.append(row)
+    gone = await _put_rows(writer, inserted, changed, stored)
+    result = UpsertResult(
+        tuple(row.id for row in inserted), tuple(row.id for row in changed), tuple(unchanged), tuple(refused)
+    )
+    return result, gone
+
+
+async def delete(writer: aiosqlite.Connection, guild_id: int, ids: Collection[int]) -> list[int]:
+    """Remove messages of a guild and leave tombstones, also for ids never seen; returns those that were stored."""
+    sql = "SELECT m.id FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value AND m.guild_id = ?"
+    stored = [row[0] for row in await _fetch(writer, sql, id_list(ids), guild_id)]
+    await _remove(writer, stored)
+    await writer.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in ids])
+    return stored
+
+
+async def erase(
+    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None, now_us: int
+) -> list[int]:
+    """Remove an author's, a channel's or a guild's messages, names and all; returns the ids that were stored."""
+    conditions, parameters = ["guild_id = ?"], [guild_id]
+    for column, value in (("author_id", author_id), ("channel_id", channel_id)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            parameters.append(value)
+    sql = f"SELECT id, created_us FROM messages WHERE {' AND '.join(conditions)} ORDER BY id"  # noqa: S608  # constants
+    doomed = list(await writer.execute_fetchall(sql, parameters))
+    ids = [row[0] for row in doomed]
+    for start in range(0, len(ids), _CHUNK):
+        await delete(writer, guild_id, ids[start : start + _CHUNK])
+    if author_id is None:
+        await writer.execute(
+            "DELETE FROM channels WHERE guild_id = ?1 AND (?2 IS NULL OR id = ?2)", (guild_id, channel_id)
+        )
+    elif channel_id is None:
+        until = max([now_us, *(row[1] for row in doomed)])
+        await writer.execute(
+            "INSERT INTO erasures VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET until_us = max(until_us, excluded.until_us)",
+            (guild_id, author_id, until),
+        )
+    return ids
+
+
+async def put_embeddings(
+    writer: aiosqlite.Connection, space_id: int, embeddings: Iterable[Embedding]
+) -> list[PlacedVector]:
+    """Store the vectors of messages that still have the text that was embedded, and return those."""
+    latest = {embedding.message_id: embedding for embedding in embeddings}
+    sql = (
+        "SELECT m.id, m.guild_id, m.channel_id, m.content_hash"
+        " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
+    )
+    current = [row for row in await _fetch(writer, sql, id_list(latest)) if row[3] == latest[row[0]].content_hash]
+    accepted = sorted((latest[row[0]] for row in current), key=lambda e: e.message_id)
+    vectors = [(e.message_id, e.vector.astype("<f2", copy=False).tobytes()) for e in accepted]
+    await writer.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", vectors)
+    await writer.executemany(
+        "INSERT OR REPLACE INTO sketches VALUES (?, ?)", [(e.message_id, e.sketch) for e in accepted]
+    )
+    await writer.execute(
+        "UPDATE messages SET vector_space = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (space_id, id_list(row[0] for row in current)),
+    )
+    return [PlacedVector(row[0], row[1], row[2], latest[row[0]].vector) for row in current]
+
+
+async def put_channels(writer: aiosqlite.Connection, channels: Iterable[ChannelInfo]) -> None:
+    """Store or rename channels."""
+    await writer.executemany(
+        "INSERT INTO channels VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET name = excluded.name, parent_id = excluded.parent_id",
+        [(channel.guild_id, channel.id, channel.name, channel.parent_id) for channel in channels],
+    )
+
+
+async def put_setting(writer: aiosqlite.Connection, guild_id: int, key: str, value: str | None) -> None:
+    """Store a setting; ``None`` removes it."""
+    if value is None:
+        await writer.execute("DELETE FROM settings WHERE guild_id = ? AND key = ?", (guild_id, key))
+    else:
+        await writer.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (guild_id, key, value))
+
+
+async def put_space(writer: aiosqlite.Connection, key: str, dim: int, sketch_dim: int) -> int:
+    """The number of a space, new or known."""
+    await writer.execute(
+        "INSERT INTO spaces (key, dim, sketch_dim) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, dim, sketch_dim)
+    )
+    [[space_id]] = await _fetch(writer, "SELECT id FROM spaces WHERE key = ?", key)
+    return int(space_id)
+
+
+async def optimize_search(writer: aiosqlite.Connection) -> None:
+    """Merge the full-text index into one segment: what was deleted from it leaves the file only then."""
+    await writer.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
+
+
+async def _put_rows(
+    writer: aiosqlite.Connection,
+    inserted: Sequence[MessageRow],
+    changed: Sequence[MessageRow],
+    stored: Mapping[int, MessageRow],
+) -> IdsByGuild:
+    gone: IdsByGuild = {}
+    rows = sorted([*inserted, *changed])
+    if not rows:
+        return gone
+    # A message that changes channels leaves a gap behind: the place it had counts as well.
+    places = rows + [stored[row.id] for row in changed if stored[row.id].channel_id != row.channel_id]
+    places_json = json.dumps([(row.guild_id, row.channel_id, row.id) for row in places])
+    after = [row[0] for row in await _fetch(writer, _NEXT_OF_PLACES, places_json) if row[0] is not None]
+    affected = id_list({*(row.id for row in rows), *after})
+    if changed or after:
+        await writer.execute(_UNINDEX, (affected,))
+    for row in changed:
+        before = stored[row.id]
+        if before.content_hash != row.content_hash or before.channel_id != row.channel_id:
+            gone.setdefault(row.guild_id, []).append(row.id)
+    await writer.executemany(_PUT, rows)
+    await _drop_vectors(writer, gone)
+    await writer.execute(_INDEX, (affected,))
+    return gone
+
+
+async def _drop_vectors(writer: aiosqlite.Connection, gone: IdsByGuild) -> None:
+    if not gone:
+        return
+    ids = id_list(i for ids in gone.values() for i in ids)
+    for sql in _DELETE_EACH[:2]:
+        await writer.execute(sql, (ids,))
+    await writer.execute("UPDATE messages SET vector_space = 0 WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+
+
+async def _remove(writer: aiosqlite.Connection, ids: Sequence[int]) -> None:
+    if not ids:
+        return
+    removed = id_list(ids)
+    after = {row[0] for row in await _fetch(writer, _NEXT_OF_MESSAGES, removed) if row[0] is not None}
+    await writer.execute(_UNINDEX, (id_list({*ids, *after}),))
+    for sql in _DELETE_EACH:
+        await writer.execute(sql, (removed,))
+    remaining = after.difference(ids)
+    if remaining:
+        await writer.execute(_INDEX, (id_list(remaining),))
+
+
+async def _refused(writer: aiosqlite.Connection, new_rows: Sequence[MessageRow]) -> set[int]:
+    """Which of the rows were deleted before, or written by an author before he was forgotten."""
+    messages = json.dumps([(row.guild_id, row.id) for row in new_rows])
+    authors = json.dumps(list({(row.guild_id, row.author_id) for row in new_rows}))
+    dead = {(guild, message) for guild, message in await _fetch(writer, _TOMBSTONES, messages)}
+    until = {(guild, author): moment for guild, author, moment in await _fetch(writer, _ERASURES, authors)}
+    return {
+        row.id
+        for row in new_rows
+        if (row.guild_id, row.id) in dead or row.created_us <= until.get((row.guild_id, row.author_id), -1)
+    }
+
+
+def _latest_by_id(rows: Iterable[MessageRow]) -> dict[int, MessageRow]:
+    latest: dict[int, MessageRow] = {}
+    for row in rows:
+        known = latest.get(row.id)
+        if known is None or _edited(row) >= _edited(known):
+            latest[row.id] = row
+    return latest
+
+
+def _edited(row: MessageRow) -> int:
+    return -1 if row.edited_us is None else row.edited_us
+
+
+async def _fetch(writer: aiosqlite.Connection, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    rows: Any = await writer.execute_fetchall(sql, parameters)
+    return list(rows)

@@ -1,0 +1,101 @@
+"""The one thread on which models and the vector index work.
+
+Models, FAISS and NumPy each spin up as many threads as there are cores; two of them at work at once on a small machine
+are several times slower than one after the other. So all of that work queues here, questions before background work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+from concurrent.futures import Executor, Future
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """Who goes first: a person waits for a question, nobody waits for a backlog."""
+
+    QUESTION = 0
+    NORMAL = 1
+    BACKGROUND = 2
+
+
+class ModelWorker(Executor):
+    """A single-thread executor with priorities; within one priority first come, first served."""
+
+    def __init__(self, name: str = "memory-worker") -> None:
+        self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None, Future[Any] | None]] = (
+            queue.PriorityQueue()
+        )
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue a call at normal priority. Raises RuntimeError after `shutdown`."""
+        return self.submit_at(Priority.NORMAL, fn, *args, **kwargs)
+
+    def submit_at(self, priority: Priority, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue a call. Raises RuntimeError after `shutdown`."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the caller
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the model worker is shut down")
+            self._tasks.put((priority, next(self._order), call, future))
+        return future
+
+    async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await a call made at question priority."""
+        return await asyncio.wrap_future(self.submit_at(Priority.QUESTION, fn, *args, **kwargs))
+
+    async def run_background(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await a call made at background priority."""
+        return await asyncio.wrap_future(self.submit_at(Priority.BACKGROUND, fn, *args, **kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; finish (or cancel) what waits."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._tasks.put((len(Priority), next(self._order), None, None))
+        if cancel_futures:
+            self._cancel_waiting()
+        if wait and threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _cancel_waiting(self) -> None:
+        while True:
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                break
+            if task[3] is not None:
+                task[3].cancel()
+        self._tasks.put((len(Priority), next(self._order), None, None))
+
+    def _work(self) -> None:
+        while (call := self._tasks.get()[2]) is not None:
+            call()
+            del call  # else the last task's arguments live until the next one comes

@@ -1,0 +1,94 @@
+"""What all tests share: the embedded model, loaded once, and memories that use it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cogs.memory.embedders.minilm import MiniLMEncoder
+from cogs.memory.memory_service import MemoryService
+from cogs.memory.records import StoredMessage
+from profiles import load_profile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from cogs.memory.embedding_service import LoadEncoder
+    from profiles import MemoryProfile
+
+    OpenMemory = Callable[[], AbstractAsyncContextManager[MemoryService]]
+
+GUILD = 10
+CHANNEL = 20
+START = datetime(2025, 3, 1, 18, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def encoder() -> MiniLMEncoder:
+    """The embedded model in float32, for the whole run; nobody closes it."""
+    return MiniLMEncoder.load(dtype="float32", threads=1)
+
+
+@pytest.fixture(scope="session")
+def load_shared(encoder: MiniLMEncoder) -> LoadEncoder:
+    """What gives a service the shared model; its `close` frees nothing."""
+
+    class Shared(MiniLMEncoder):
+        def close(self) -> None:
+            pass
+
+    shared = object.__new__(Shared)
+    shared.__dict__ = encoder.__dict__
+
+    def load(_: MemoryProfile) -> MiniLMEncoder:
+        return shared
+
+    return load
+
+
+@pytest.fixture
+def open_memory(tmp_path: Path, load_shared: LoadEncoder) -> OpenMemory:
+    """Opens a memory in this test's folder; a second time reopens it."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[MemoryService]:
+        memory = MemoryService.on_folder(load_profile("embedded"), tmp_path / "memory", load=load_shared)
+        async with memory:
+            yield memory
+
+    return opened
+
+
+@pytest.fixture
+async def memory(open_memory: OpenMemory) -> AsyncIterator[MemoryService]:
+    """An empty memory."""
+    async with open_memory() as opened:
+        yield opened
+
+
+def said(
+    message_id: int,
+    content: str,
+    *,
+    author: str = "Mia",
+    channel_id: int = CHANNEL,
+    guild_id: int = GUILD,
+    reply_to: int | None = None,
+    minutes: float | None = None,
+) -> StoredMessage:
+    """A message of somebody, a minute after the one with the id before."""
+    return StoredMessage(
+        id=message_id,
+        guild_id=guild_id,
+        channel_id=channel_id,
+        author_id=1000 + sum(map(ord, author)),
+        author_name=author,
+        content=content,
+        created_at=START + timedelta(minutes=message_id if minutes is None else minutes),
+        reply_to=reply_to,
+    )

@@ -1,0 +1,66 @@
+"""Messages, scopes and vectors for the store tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cogs.memory.records import Embedding, Scope, Space, StoredMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from cogs.memory.stores import MemoryStore
+
+DIM = 16
+SPACE = Space("model", "1", DIM, "float16", sketch_dim=32)
+OTHER_SPACE = Space("other model", "1", DIM, "float16", sketch_dim=32)
+START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
+GUILD, OTHER_GUILD = 1, 2
+LOBBY, GARDEN, CELLAR = 10, 11, 12
+BOB: dict[str, Any] = {"author_id": 200, "author_name": "Bob"}
+
+
+def message(id_: int, content: str = "hello there", **fields: Any) -> StoredMessage:
+    """A message in the lobby by author 100, a minute a number after the start."""
+    given: dict[str, Any] = {
+        "guild_id": GUILD,
+        "channel_id": LOBBY,
+        "author_id": 100,
+        "author_name": "Alice",
+        "created_at": START + timedelta(minutes=id_),
+    } | fields
+    return StoredMessage(id=id_, content=content, **given)
+
+
+def scope(*channels: int, guild: int = GUILD, **filters: Any) -> Scope:
+    """The given channels; without any, all three."""
+    return Scope(guild, frozenset(channels or (LOBBY, GARDEN, CELLAR)), **filters)
+
+
+def vector(seed: int, dim: int = DIM) -> NDArray[np.float32]:
+    """A unit vector in a direction of its own."""
+    direction = np.random.default_rng(seed).standard_normal(dim).astype(np.float32)
+    return np.asarray(direction / np.linalg.norm(direction), dtype=np.float32)
+
+
+def embedding(of: StoredMessage, seed: int | None = None) -> Embedding:
+    """An embedding that fits the text of a message."""
+    made = vector(of.id if seed is None else seed).astype(np.float16)
+    return Embedding(of.id, of.content_hash, made, of.id.to_bytes(8, "big"))
+
+
+async def embed_all(store: MemoryStore) -> None:
+    """Embed whatever awaits it; the vector of a message is that of its id."""
+    while waiting := await store.claim_unembedded(500):
+        await store.put_embeddings([embedding(m) for m in waiting])
+
+
+async def fill(store: MemoryStore, messages: Iterable[StoredMessage]) -> None:
+    """Store and embed messages."""
+    await store.upsert(list(messages))
+    await embed_all(store)

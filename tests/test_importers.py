@@ -1,0 +1,112 @@
+"""Exports are read whole; what is broken in them is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cogs.memory.exceptions import InvalidImport
+from cogs.memory.importers import MAX_PROBLEMS, read_export
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample"
+
+
+def record(number: int, **changes: Any) -> dict[str, Any]:
+    author = {"id": "7", "name": "mlindt", "nickname": "Mia", "isBot": False}
+    base = {"id": str(number), "type": "Default", "timestamp": "2025-03-01T18:00:00+00:00", "timestampEdited": None}
+    return {**base, "content": f"message {number}", "author": author, "attachments": [], "embeds": [], **changes}
+
+
+def write(folder: Path, *records: Any, channel: dict[str, Any] | None = None) -> Path:
+    path = folder / "export.json"
+    channel = channel or {"id": "20", "type": "GuildTextChat", "categoryId": "2", "category": "Town", "name": "general"}
+    path.write_text(json.dumps({"guild": {"id": "10", "name": "Kettle"}, "channel": channel, "messages": records}))
+    return path
+
+
+def test_the_sample_server_is_read_completely() -> None:
+    exports = [read_export(path) for path in sorted(SAMPLE.glob("kettle-*.json"))]
+    assert sum(len(export.messages) for export in exports) == 800
+    assert sum(export.skipped for export in exports) == 12
+    assert sum(export.broken for export in exports) == 0
+    [thread] = [e for e in exports if e.channels[0].name == "campaign night"]
+    assert thread.channels[1].name == "board-games"
+    assert thread.channels[0].parent_id == thread.channels[1].id
+
+
+def test_replies_edits_attachments_and_embeds_are_kept(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        record(
+            1,
+            type="Reply",
+            reference={"messageId": "99"},
+            timestampEdited="2025-03-02T18:00:00+00:00",
+            attachments=[{"fileName": "plan.pdf"}],
+            embeds=[{"title": "A page", "description": "about tea"}],
+        ),
+    )
+    [message] = read_export(path).messages
+    assert (message.author_name, message.author_handle, message.reply_to) == ("Mia", "mlindt", 99)
+    assert message.attachments == ("plan.pdf",)
+    assert message.extra == "plan.pdf\nA page\nabout tea"
+    assert message.edited_at is not None
+
+
+def test_bots_announcements_and_empty_records_are_skipped(tmp_path: Path) -> None:
+    bot = {"id": "8", "name": "bot", "isBot": True}
+    path = write(tmp_path, record(1, author=bot), record(2, type="ChannelPinnedMessage"), record(3, content=""), record(4))
+    export = read_export(path)
+    assert [m.id for m in export.messages] == [4]
+    assert export.skipped == 3
+
+
+def test_broken_records_are_reported_and_the_rest_lands(tmp_path: Path) -> None:
+    broken = [
+        "not a record",
+        record(2, id="abc"),
+        record(3, timestamp="yesterday"),
+        record(4, author=None),
+        record(5, id=str(2**63)),
+        {**record(6), "timestamp": "2025-03-01T18:00:00"},
+        None,
+    ]
+    export = read_export(write(tmp_path, record(1), *broken, record(9)))
+    assert [m.id for m in export.messages] == [1, 9]
+    assert export.broken == len(export.problems) == len(broken)
+    assert all(problem.startswith("export.json: record ") for problem in export.problems)
+
+
+def test_problems_are_listed_up_to_a_limit_and_counted_beyond(tmp_path: Path) -> None:
+    export = read_export(write(tmp_path, *["x"] * 100))
+    assert (export.broken, len(export.problems)) == (100, MAX_PROBLEMS)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b'{"guild": {"id": "1"', "cut off or is not JSON"),
+        (b"[1, 2]", "not an export of DiscordChatExporter"),
+        (b'{"messages": []}', "not an export of DiscordChatExporter"),
+        (b"\xff\xfe\x00", "not a text file"),
+        (b"", "cut off or is not JSON"),
+        (b"[" * 100_000, "cut off or is not JSON"),
+        (b'{"guild": {"id": "0", "name": ""}, "channel": {"id": "5"}, "messages": []}', "direct messages"),
+        (b'{"guild": {"name": ""}, "channel": {"id": "5"}, "messages": []}', "no usable id"),
+    ],
+)
+def test_a_foreign_file_is_refused_with_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(InvalidImport, match=sentence):
+        read_export(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidImport, match="cannot be read"):
+        read_export(tmp_path / "missing.json")
+    with pytest.raises(InvalidImport, match="is a folder"):
+        read_export(tmp_path)

@@ -1,0 +1,75 @@
+"""Events are applied in order; the last state wins."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from cogs.memory.ingest_queue import Delete, Upsert, _merge
+from cogs.memory.records import Scope
+from tests.conftest import CHANNEL, GUILD, START, said
+
+if TYPE_CHECKING:
+    from cogs.memory.memory_service import MemoryService
+    from tests.conftest import OpenMemory
+
+SCOPE = Scope(GUILD, frozenset([CHANNEL]))
+
+
+async def texts(memory: MemoryService) -> dict[int, str]:
+    return {message.id: message.content async for message in memory.store.iterate(GUILD)}
+
+
+async def test_what_is_remembered_is_stored_and_embedded(memory: MemoryService) -> None:
+    await memory.remember([said(1, "the samovar is broken"), said(2, "buy a new one")])
+    await memory.queue.embedded()
+    stats = await memory.stats(GUILD)
+    assert (stats.messages, stats.embedded, stats.awaiting) == (2, 2, 0)
+
+
+async def test_an_edit_replaces_and_a_deletion_removes_in_the_order_they_came(memory: MemoryService) -> None:
+    first = said(1, "tea at five")
+    await memory.remember([first, said(2, "coffee")])
+    await memory.remember([replace(first, content="tea at six", edited_at=START + timedelta(hours=1))])
+    await memory.forget(GUILD, [2])
+    await memory.remember([said(2, "coffee")])  # a replay of what is gone
+    await memory.queue.embedded()
+    assert await texts(memory) == {1: "tea at six"}
+
+
+async def test_random_histories_end_in_their_last_state(memory: MemoryService) -> None:
+    random_ = random.Random(11)
+    expected: dict[int, str] = {}
+    gone: set[int] = set()
+    for step in range(400):
+        message_id = random_.randint(1, 60)
+        if random_.random() < 0.25:
+            await memory.forget(GUILD, [message_id])
+            gone.add(message_id)
+            expected.pop(message_id, None)
+        else:
+            text = f"state {step}"
+            edited = START + timedelta(days=1, seconds=step)
+            await memory.remember([replace(said(message_id, text), edited_at=edited)])
+            if message_id not in gone:
+                expected[message_id] = text
+    await memory.queue.embedded()
+    assert await texts(memory) == expected
+    found = await memory.recall("which state", SCOPE, limit=50)
+    assert {result.message.id for result in found.results} <= expected.keys()
+
+
+async def test_what_was_not_embedded_is_taken_up_after_a_restart(open_memory: OpenMemory) -> None:
+    async with open_memory() as memory:
+        await memory.store.upsert([said(1, "the samovar is broken")])
+    async with open_memory() as memory:
+        await memory.queue.embedded()
+        assert (await memory.stats(GUILD)).embedded == 1
+
+
+def test_neighbouring_events_of_one_kind_are_joined() -> None:
+    a, b, c = said(1, "a"), said(2, "b"), said(3, "c")
+    events = [Upsert((a,)), Upsert((b,)), Delete(GUILD, (1,)), Delete(GUILD, (2,)), Delete(11, (3,)), Upsert((c,))]
+    assert _merge(events) == [Upsert((a, b)), Delete(GUILD, (1, 2)), Delete(11, (3,)), Upsert((c,))]

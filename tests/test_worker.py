@@ -1,0 +1,67 @@
+"""The one worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from cogs.memory.worker import ModelWorker, Priority
+
+
+def test_questions_go_before_background_work() -> None:
+    worker, order, gate = ModelWorker(), [], threading.Event()
+    worker.submit(gate.wait)
+    background = [worker.submit_at(Priority.BACKGROUND, order.append, f"background {n}") for n in range(2)]
+    question = worker.submit_at(Priority.QUESTION, order.append, "question")
+    normal = worker.submit(order.append, "normal")
+    gate.set()
+    for future in (*background, question, normal):
+        future.result(timeout=5)
+    worker.shutdown()
+    assert order == ["question", "normal", "background 0", "background 1"]
+
+
+def test_everything_runs_on_one_thread_and_errors_reach_the_caller() -> None:
+    worker = ModelWorker()
+    threads = {worker.submit(threading.get_ident).result(timeout=5) for _ in range(5)}
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+    with pytest.raises(ZeroDivisionError):
+        worker.submit(lambda: 1 / 0).result(timeout=5)
+    worker.shutdown()
+
+
+async def test_a_call_does_not_block_the_event_loop() -> None:
+    worker = ModelWorker()
+    call = asyncio.create_task(worker.run(time.sleep, 0.2))
+    ticks = 0
+    while not call.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    worker.shutdown()
+    assert ticks > 5
+
+
+def test_shutdown_finishes_what_waits_and_refuses_more() -> None:
+    worker, done = ModelWorker(), []
+    futures = [worker.submit(done.append, n) for n in range(3)]
+    worker.shutdown()
+    assert [future.done() for future in futures] == [True] * 3
+    assert done == [0, 1, 2]
+    with pytest.raises(RuntimeError):
+        worker.submit(int)
+
+
+def test_shutdown_can_cancel_what_waits() -> None:
+    worker, gate = ModelWorker(), threading.Event()
+    running = worker.submit(gate.wait)
+    while not running.running():
+        time.sleep(0.001)
+    waiting = worker.submit(int)
+    worker.shutdown(wait=False, cancel_futures=True)
+    gate.set()
+    assert waiting.cancelled()
+    assert running.result(timeout=5)
