@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
@@ -13,10 +13,12 @@ from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import InvalidQuery, MemoryCogError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
+from cogs.memory.model_cache import ModelCache
 from cogs.memory.query_cache import QueryCache
 from cogs.memory.query_terms import split_words
 from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
 from cogs.memory.reranker_service import RerankerService
+from cogs.memory.rerankers.factory import load_reranker
 from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
@@ -29,10 +31,13 @@ if TYPE_CHECKING:
     from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
     from cogs.memory.reranker_service import Order
     from cogs.memory.rerankers.candidate_pool import CandidatePool
+    from cogs.memory.serving_model import LoadReranker
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
 log = logging.getLogger(__name__)
+
+Surface = Literal["recall", "injection"]
 
 MAX_QUERY = 2000
 """Characters of a question."""
@@ -48,16 +53,24 @@ class MemoryService:
         store: where messages live.
         worker: the thread that models and the index work on.
         load: makes the embedder.
+        load_reranker: makes the reranker model, if the profile has one.
     """
 
     def __init__(
-        self, profile: MemoryProfile, store: MemoryStore, worker: ModelWorker, *, load: LoadEncoder = load_encoder
+        self,
+        profile: MemoryProfile,
+        store: MemoryStore,
+        worker: ModelWorker,
+        *,
+        load: LoadEncoder = load_encoder,
+        load_reranker: LoadReranker = load_reranker,
     ) -> None:
         self.profile = profile
         self.store = store
         self._worker = worker
         self.embedding = EmbeddingService(profile, worker, load=load)
-        self.reranker = RerankerService(profile, worker=worker)
+        self.models = ModelCache(profile.model_cache_size, profile.model_cache_ttl_s)
+        self.reranker = RerankerService(profile, worker=worker, models=self.models, load=load_reranker)
         self.retrieval = CandidateRetrieval(profile, store, self.embedding)
         self._cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
         self.queue = IngestQueue(
@@ -67,12 +80,19 @@ class MemoryService:
         """Milliseconds of the last recalls."""
 
     @classmethod
-    def on_folder(cls, profile: MemoryProfile, folder: Path, *, load: LoadEncoder = load_encoder) -> Self:
+    def on_folder(
+        cls,
+        profile: MemoryProfile,
+        folder: Path,
+        *,
+        load: LoadEncoder = load_encoder,
+        load_reranker: LoadReranker = load_reranker,
+    ) -> Self:
         """Make a memory in a data folder, with the embedded store."""
         from cogs.memory.stores.sqlite import SqliteStore
 
         worker = ModelWorker()
-        return cls(profile, SqliteStore(folder, executor=worker), worker, load=load)
+        return cls(profile, SqliteStore(folder, executor=worker), worker, load=load, load_reranker=load_reranker)
 
     async def start(self) -> None:
         """Open the store, load the embedder and take up what waits. Raises StoreError or ModelUnavailable."""
@@ -83,6 +103,7 @@ class MemoryService:
             await self.close()
             raise
         self.queue.start()
+        await self.reranker.start()
 
     async def close(self) -> None:
         """Apply what is queued (at most 5 s), then let go of everything; may be called twice."""
@@ -90,6 +111,7 @@ class MemoryService:
         await self.store.close()
         await self.embedding.close()
         await self.reranker.close()
+        self.models.close()
         self._worker.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
@@ -120,6 +142,8 @@ class MemoryService:
         limit: int | None = None,
         order: Order | None = None,
         collapse: bool = True,
+        surface: Surface = "recall",
+        instruction: str | None = None,
     ) -> Recall:
         """Find what was said.
 
@@ -129,6 +153,8 @@ class MemoryService:
             limit: results wanted; None for the profile's number.
             order: a ranking in place of the profile's (see `reranker_service.ORDERS`).
             collapse: show messages of the same words once.
+            surface: whose deadline holds: a person's /recall, or a reply that waits for its context.
+            instruction: what "relevant" means, for rerankers that read one; None for the usual one.
 
         Raises:
             InvalidQuery: there is nothing to look for, or too much.
@@ -137,15 +163,22 @@ class MemoryService:
         query = check_query(query)
         limit = limit or self.profile.recall_limit
         clock = StageClock()
-        key = (query, scope, limit, order, collapse, self.embedding.space.key)
+        key = (query, scope, limit, order, collapse, instruction, self.embedding.space.key, self.reranker.name)
         generation = self._cache.generation(scope.guild_id)
         cached = self._cache.get(scope.guild_id, key)
         if cached is None:
             pool = await self.retrieval.pool(query, scope, clock)
-            ranking = await self.reranker.rank(pool, order=order)
+            ranking = await self.reranker.rank(
+                pool,
+                order=order,
+                deadline_ms=self._time_left(surface, clock),
+                instruction=instruction,
+                guild_id=scope.guild_id,
+            )
             results = _results(pool, ranking.candidates, limit, collapse=collapse)
             cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
-            self._cache.put(scope.guild_id, generation, key, cached)
+            if not ranking.degraded:  # the next one may have more luck
+                self._cache.put(scope.guild_id, generation, key, cached)
         else:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
         self.recall_ms.append(clock.total_ms)
@@ -160,6 +193,11 @@ class MemoryService:
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes of the store, of one guild or of all."""
         return await self.store.stats(guild_id)
+
+    def _time_left(self, surface: Surface, clock: StageClock) -> float | None:
+        deadlines = {"recall": self.profile.rerank_deadline_ms, "injection": self.profile.injection_deadline_ms}
+        deadline = deadlines[surface]
+        return None if deadline is None else max(0.0, deadline - clock.total_ms)
 
     async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
         index_ready, oldest = await self._coverage(scope.guild_id)

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from cogs.memory.records import Hit
 
@@ -32,13 +36,10 @@ def reciprocal_rank_fusion(*legs: Mapping[int, float], k: int = RRF_K) -> list[t
     return sorted(fused.items(), key=lambda item: (-item[1], -item[0]))
 
 
-def convex(parts: Iterable[tuple[float, Mapping[int, float]]]) -> dict[int, float]:
-    """Return Σ weight · min-max-scaled score per message; a message missing from a part gets 0 from it."""
-    total: dict[int, float] = defaultdict(float)
-    for weight, scores in parts:
-        if not scores:
-            continue
-        low, high = min(scores.values()), max(scores.values())
-        for message_id, score in scores.items():
-            total[message_id] += weight * ((score - low) / (high - low) if high > low else 1.0)
-    return dict(total)
+def scaled(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return ``values`` min-max-scaled to 0–1, for a convex combination; 0.5 for all when they do not differ."""
+    low, high = values.min(), values.max()
+    if high <= low:
+        return np.full(len(values), 0.5)
+    result: NDArray[np.floating] = (values - low) / (high - low)
+    return result

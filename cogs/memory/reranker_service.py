@@ -1,33 +1,38 @@
 """`RerankerService`: puts candidates in order.
 
 Windowed late interaction and the structure ranker always run, unless the profile turns reranking off: they need nothing
-but the vectors that are stored anyway. A model of the profile's choice scores the best of them on top.
+but the vectors that are stored anyway. A model of the profile's choice scores the best on top, within a deadline.
 A stage that fails yields no score: the order of the stage before it stands, and the answer says so.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelError
-from cogs.memory.rank_fusion import reciprocal_rank_fusion
+from cogs.memory.model_cache import ModelCache
+from cogs.memory.model_reranking import ModelReranking
+from cogs.memory.rank_fusion import reciprocal_rank_fusion, scaled
 from cogs.memory.recall_records import RankedCandidate, Ranking, Stage
-from cogs.memory.rerankers.late_interaction import late_interaction_scores
+from cogs.memory.rerankers import Pair
+from cogs.memory.rerankers.built_in import BuiltInReranker
+from cogs.memory.rerankers.factory import load_reranker
+from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION
 from cogs.memory.rerankers.structure import StructureWeights, rank_pool
 from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from cogs.memory.embedders import Encoder
+    from cogs.memory.model_reranking import ModelScores
     from cogs.memory.rerankers.candidate_pool import CandidatePool
+    from cogs.memory.serving_model import LoadReranker
     from profiles import MemoryProfile
 
 log = logging.getLogger(__name__)
@@ -35,6 +40,14 @@ log = logging.getLogger(__name__)
 Order = Literal["structure", "late_interaction", "rrf", "vector", "keyword"]
 """The orders that need no model: the full built-in ranking, its first stage alone, and three without any reranking."""
 ORDERS: tuple[str, ...] = get_args(Order)
+
+CHAT_INSTRUCTION = "Given a question about past messages of a chat, retrieve the messages that answer it"
+"""What a model is told to judge in recall, unless a guild has its own instruction."""
+
+MODEL_WEIGHT = 0.6
+"""Share of a model's scaled log-odds in the fused order; the rest is the built-in ranking."""
+
+MODEL_TYPES = frozenset({"qwen3", "cross_encoder", "remote"})
 
 
 class RerankerService:
@@ -44,40 +57,78 @@ class RerankerService:
         profile: decides device, dtype, budgets, deadlines and which reranker there is.
         reranker_model: a model in place of the profile's: a Hugging Face name or a local folder.
         worker: the thread that models work on; None for one of its own.
+        models: where loaded models live; None for a cache of its own.
+        load: makes the reranker model.
     """
 
     def __init__(
-        self, profile: MemoryProfile, reranker_model: str | None = None, *, worker: ModelWorker | None = None
+        self,
+        profile: MemoryProfile,
+        reranker_model: str | None = None,
+        *,
+        worker: ModelWorker | None = None,
+        models: ModelCache | None = None,
+        load: LoadReranker = load_reranker,
     ) -> None:
-        self._profile = profile
-        self._model = reranker_model or profile.reranker_model
+        self._profile = _with_model(profile, reranker_model)
         self._worker = worker or ModelWorker("reranker-worker")
         self._owns_worker = worker is None
-        self._encoder: Encoder | None = None
+        self._models = models or ModelCache(profile.model_cache_size, profile.model_cache_ttl_s)
+        self._owns_models = models is None
+        self._load = load
+        self._built_in = BuiltInReranker(self._profile, self._worker)
         self._weights: StructureWeights | None = None
+        self._reranking: ModelReranking | None = None
+        if self._profile.reranker in MODEL_TYPES:
+            self._reranking = ModelReranking(self._profile, self._worker, self._models, load=load)
         self._calls = 0
         self._top1_changed = 0
 
-    async def rank(self, pool: CandidatePool, *, order: Order | None = None) -> Ranking:
+    async def start(self) -> None:
+        """Begin to load the profile's model, if it has one; recall answers meanwhile."""
+        if self._reranking is not None:
+            await self._reranking.start()
+
+    async def ready(self) -> None:
+        """Wait until the profile's model serves. Raises ModelError if it cannot be loaded."""
+        if self._reranking is not None:
+            await self._reranking.start()
+            await self._reranking.ready()
+
+    async def rank(
+        self,
+        pool: CandidatePool,
+        *,
+        order: Order | None = None,
+        deadline_ms: float | None = None,
+        instruction: str | None = None,
+        guild_id: int = 0,
+    ) -> Ranking:
         """Rank a pool, best first.
 
         Args:
             pool: the candidates of one question.
-            order: one of `ORDERS` in place of what the profile says; without it the full built-in ranking, or
-                reciprocal rank fusion when the profile's reranker is "none".
+            order: one of `ORDERS` in place of what the profile says; without it the full built-in ranking with the
+                model on top, or reciprocal rank fusion when the profile's reranker is "none".
+            deadline_ms: how long the model may take; None for as long as it needs.
+            instruction: what "relevant" means, for models that read one; None for `CHAT_INSTRUCTION`.
+            guild_id: whose question it is; guilds take turns at the model.
         """
-        chosen = order or self._profile_order()
-        start = time.perf_counter()
-        degraded: tuple[str, ...] = ()
-        try:
-            ranked = await self._worker.run(self._rank_pool, pool, chosen)
-        except ModelError as error:
-            log.exception("Ranking failed")
-            ranked, degraded = _by_rank(_fused(pool)), (f"Not reranked: {error}",)
-            chosen = "rrf"
-        self._observe(pool, ranked)
-        stage = Stage(chosen, (time.perf_counter() - start) * 1000, len(ranked))
-        return Ranking(ranked, (stage,), chosen, degraded=degraded)
+        built_in = await self._rank_built_in(pool, order or self._built_in_order)
+        if self._reranking is None or order is not None or not built_in.candidates:
+            self._observe(pool, built_in)
+            return built_in
+        best = list(built_in.candidates[: self._profile.rerank_candidates])
+        pairs = [Pair(pool.question.text, _document(pool, c), instruction or CHAT_INSTRUCTION) for c in best]
+        scores = await self._reranking.score(
+            pairs, deadline_ms=None if deadline_ms is None else max(1, int(deadline_ms)), guild_id=guild_id
+        )
+        ranking = _fused_with_model(built_in, best, scores)
+        self._reranking.note_ranking(
+            [c.message_id for c in best], [c.message_id for c in ranking.candidates[: len(best)]]
+        )
+        self._observe(pool, ranking)
+        return ranking
 
     async def rerank_results(
         self,
@@ -89,49 +140,119 @@ class RerankerService:
     ) -> list[dict[str, Any]]:
         """Return copies of ``candidates`` sorted by their added ``rerank_score`` (0–1), best first.
 
+        With a model the score is its P(yes); without one it is late interaction of the embedder. A candidate that could
+        not be scored has the score None and a ``rerank_degraded`` sentence, and stands behind the others in its order.
+
         Args:
             query: the question.
             candidates: records of any shape, in retrieval order; ties keep it.
             score_field: the key of the text to be scored; a record without it counts as empty.
             top_k: how many to return; None for all.
-            instruction: what "relevant" means, for models that read one.
+            instruction: what "relevant" means, for models that read one; None for the one they were trained with.
 
         Raises:
             ValueError: ``top_k`` is negative.
-            ModelError: the model cannot be loaded or gave no usable score.
+            ModelError: the model cannot be loaded.
         """
-        if top_k is not None and top_k < 0:
-            raise ValueError(f"top_k must be 0 or more, not {top_k}")
-        if not candidates:
-            return []
-        texts = [str(record.get(score_field) or "") for record in candidates]
-        scores = await self._worker.run(self._score_texts, query, texts)
-        order = sorted(range(len(texts)), key=lambda row: -float(scores[row]))
-        return [{**candidates[row], "rerank_score": float(scores[row])} for row in order[:top_k]]
+        [result] = await self.batch_rerank([query], [candidates], score_field, instruction=instruction)
+        return result[: _checked(top_k)]
+
+    async def batch_rerank(
+        self,
+        queries: Sequence[str],
+        batches: Sequence[Sequence[Mapping[str, Any]]],
+        score_field: str = "content",
+        top_k: int | None = None,
+        instruction: str | None = None,
+    ) -> list[list[dict[str, Any]]]:
+        """`rerank_results` for several queries, each with its own candidates, in one run of the model.
+
+        Raises:
+            ValueError: there are not as many batches as queries, or ``top_k`` is negative.
+            ModelError: the model cannot be loaded.
+        """
+        if len(queries) != len(batches):
+            raise ValueError(f"{len(queries)} queries but {len(batches)} lists of candidates; they must be as many")
+        _checked(top_k)
+        pairs = [
+            Pair(query, _text(record, score_field), instruction or DEFAULT_INSTRUCTION)
+            for query, batch in zip(queries, batches, strict=True)
+            for record in batch
+        ]
+        log_odds, degraded = await self._score(pairs)
+        results: list[list[dict[str, Any]]] = []
+        start = 0
+        for batch in batches:
+            results.append(_sorted_records(batch, log_odds[start : start + len(batch)], degraded)[:top_k])
+            start += len(batch)
+        return results
+
+    async def reload(self, profile: MemoryProfile | None = None) -> str:
+        """Load the model of ``profile`` (None: the present one anew) beside the old one, test it, and swap.
+
+        Raises:
+            ModelError: it cannot be loaded or fails its test; the old one stays.
+        """
+        profile = profile or self._profile
+        if profile.reranker not in MODEL_TYPES:
+            old, self._reranking = self._reranking, None
+            self._profile = profile
+            if old is not None:
+                await old.close()
+            return f"The built-in ranking serves ({self.name}); it needs no model."
+        if self._reranking is None:
+            reranking = ModelReranking(profile, self._worker, self._models, load=self._load)
+            await reranking.start()
+            try:
+                await reranking.ready()
+            except ModelError:
+                await reranking.close()
+                raise
+            self._reranking, self._profile = reranking, profile
+            return f"{profile.reranker_model} serves now."
+        sentence = await self._reranking.reload(profile)
+        self._profile = profile
+        return sentence
 
     def get_statistics(self) -> dict[str, float | int | str | None]:
-        """Proof of life: how often ranking ran, and how often it changed what stands first."""
+        """Proof of life: how often ranking ran, how often it changed what stands first, and the model's own figures."""
         return {
-            "reranker": self._profile_order(),
+            "reranker": self.name,
             "calls": self._calls,
             "top1_changed_share": self._top1_changed / self._calls if self._calls else 0.0,
+            **({f"model_{k}": v for k, v in self._reranking.get_statistics().items()} if self._reranking else {}),
         }
 
     @property
     def name(self) -> str:
         """The last stage that decides the order, as answers and evaluations name it."""
-        return self._profile_order()
+        serves = self._reranking is not None and self._reranking.state in ("ready", "degraded")
+        return (self._profile.reranker_model or self._profile.reranker) if serves else self._built_in_order
 
     async def close(self) -> None:
         """Free the models; may be called twice."""
-        if self._encoder is not None:
-            self._encoder.close()
-            self._encoder = None
+        if self._reranking is not None:
+            await self._reranking.close()
+        await self._built_in.close()
+        if self._owns_models:
+            self._models.close()
         if self._owns_worker:
             self._worker.shutdown(wait=False)
 
-    def _profile_order(self) -> Order:
+    @property
+    def _built_in_order(self) -> Order:
         return "rrf" if self._profile.reranker == "none" else "structure"
+
+    async def _rank_built_in(self, pool: CandidatePool, order: Order) -> Ranking:
+        start = time.perf_counter()
+        degraded: tuple[str, ...] = ()
+        try:
+            ranked = await self._worker.run(self._rank_pool, pool, order)
+        except ModelError as error:
+            log.exception("Ranking failed")
+            ranked, degraded, order = _by_rank(_fused(pool)), (f"Not reranked: {error}",), "rrf"
+        stage = Stage(order, (time.perf_counter() - start) * 1000, len(ranked))
+        return Ranking(ranked, (stage,), order, degraded=degraded)
 
     def _rank_pool(self, pool: CandidatePool, order: Order) -> list[RankedCandidate]:
         if order in ("vector", "keyword"):
@@ -145,19 +266,95 @@ class RerankerService:
         own = dict(zip(pool.candidates, pool.late_interaction.tolist(), strict=True))
         return [RankedCandidate(i, score, late_interaction_score=own[i]) for i, score in ranked]
 
-    def _score_texts(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Late interaction of texts that stand alone, in [0, 1]."""
-        if self._encoder is None:
-            self._encoder = load_encoder(self._profile)
-        encoded = self._encoder.encode(list(texts))
-        scores = late_interaction_scores(query, self._encoder.encode_query(query), [e.sketch for e in encoded])
-        return np.clip(scores, 0.0, 1.0)
+    async def _score(self, pairs: Sequence[Pair]) -> tuple[list[float], str | None]:
+        """Log-odds of each pair (NaN where there is none), and why some are missing."""
+        if not pairs:
+            return [], None
+        if self._reranking is None:
+            return await self._built_in.score(pairs), None
+        await self.ready()
+        scores = await self._reranking.score(pairs, deadline_ms=self._profile.rerank_deadline_ms)
+        return scores.log_odds.tolist(), scores.reason
 
-    def _observe(self, pool: CandidatePool, ranked: Sequence[RankedCandidate]) -> None:
-        if ranked:
+    def _observe(self, pool: CandidatePool, ranking: Ranking) -> None:
+        if ranking.candidates:
             self._calls += 1
             before = _fused(pool)
-            self._top1_changed += bool(before) and before[0][0] != ranked[0].message_id
+            self._top1_changed += bool(before) and before[0][0] != ranking.candidates[0].message_id
+
+
+def _with_model(profile: MemoryProfile, model: str | None) -> MemoryProfile:
+    """The profile with another model; one without a model type reads it with the type it is most likely of."""
+    if model is None:
+        return profile
+    kind = profile.reranker if profile.reranker in MODEL_TYPES else "qwen3"
+    return replace(profile, reranker_model=model, reranker=kind)
+
+
+def _document(pool: CandidatePool, candidate: RankedCandidate) -> str:
+    message = pool.rows[candidate.message_id].message
+    return f"{message.author_name}: {message.text}"
+
+
+def _fused_with_model(built_in: Ranking, best: Sequence[RankedCandidate], scores: ModelScores) -> Ranking:
+    """Put the model's scores on top of the built-in order of the ``best``; the others follow as they were."""
+    reasons = [*built_in.degraded, *((f"Not all reranked: {scores.reason}.",) if scores.reason else ())]
+    reasons += [f"The reranker's order is not to be trusted: {scores.degraded}."] if scores.degraded else []
+    if not scores.scored:
+        return replace(built_in, rerank_of=len(best), degraded=tuple(reasons))
+    known = np.isfinite(scores.log_odds)
+    model = np.full(len(best), 0.0)
+    model[known] = scaled(scores.log_odds[known])
+    model[~known] = model[known].mean()  # unknown is neither good nor bad
+    fused = MODEL_WEIGHT * model + (1 - MODEL_WEIGHT) * scaled(np.array([c.score for c in best]))
+    lift = max((c.score for c in built_in.candidates[len(best) :]), default=0.0) + 1.0
+    ranked = [
+        replace(
+            candidate,
+            score=float(fused[row]) + lift,
+            rerank_score=_probability(float(scores.log_odds[row])) if known[row] else None,
+            rerank_log_odds=float(scores.log_odds[row]) if known[row] else None,
+        )
+        for row, candidate in enumerate(best)
+    ]
+    ranked.sort(key=lambda candidate: -candidate.score)
+    stage = Stage(scores.model, scores.milliseconds, scores.scored)
+    return Ranking(
+        [*ranked, *built_in.candidates[len(best) :]],
+        (*built_in.stages, stage),
+        scores.model,
+        reranked=scores.scored,
+        rerank_of=scores.total,
+        degraded=tuple(reasons),
+    )
+
+
+def _probability(log_odds: float) -> float:
+    """P(yes) = softmax([no, yes])[yes] = sigmoid(logit_yes − logit_no)."""
+    return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
+
+
+def _sorted_records(
+    records: Sequence[Mapping[str, Any]], log_odds: Sequence[float], degraded: str | None
+) -> list[dict[str, Any]]:
+    """Copies by falling score, ties and those without a score in their old order."""
+    order = sorted(range(len(records)), key=lambda i: -log_odds[i] if math.isfinite(log_odds[i]) else math.inf)
+    note = {"rerank_degraded": degraded} if degraded else {}
+    return [
+        {**records[i], "rerank_score": _probability(log_odds[i]) if math.isfinite(log_odds[i]) else None, **note}
+        for i in order
+    ]
+
+
+def _text(record: Mapping[str, Any], field: str) -> str:
+    value = record.get(field)
+    return "" if value is None else str(value)
+
+
+def _checked(top_k: int | None) -> int | None:
+    if top_k is not None and top_k < 0:
+        raise ValueError(f"top_k must be 0 or more, not {top_k}")
+    return top_k
 
 
 def _fused(pool: CandidatePool) -> list[tuple[int, float]]:

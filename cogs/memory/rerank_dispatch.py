@@ -1,0 +1,196 @@
+"""Takes the waiting calls to the worker thread, one chunk at a time, and the scores back to the calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from cogs.memory.rerank_chunk import Chunk, score_chunk
+from cogs.memory.rerank_queue import NO_TIME, RerankQueue
+from cogs.memory.worker import Priority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cogs.memory.proof_of_life import RerankStatistics
+    from cogs.memory.rerank_chunk import ChunkFailure
+    from cogs.memory.rerank_queue import Offer, RerankCall
+    from cogs.memory.score_cache import ScoreCache
+    from cogs.memory.serving_model import ServingModel
+    from cogs.memory.worker import ModelWorker
+
+log = logging.getLogger(__name__)
+
+_MAX_FAILED_CHUNKS = 2
+"""One poisoned document costs one chunk; a model that fails again is broken."""
+
+
+class RerankDispatcher:
+    """Runs while calls wait. For the event loop's thread only.
+
+    Args:
+        worker: the thread that models work on; it gets one chunk at a time, so that other work comes between.
+        cache: keeps every score, also those of callers that did not wait for them.
+        statistics: counts.
+        clock: of the calls' deadlines.
+        on_exhausted: told once of a model for which even the smallest chunk was too large.
+    """
+
+    def __init__(
+        self,
+        worker: ModelWorker,
+        cache: ScoreCache,
+        statistics: RerankStatistics,
+        *,
+        clock: Callable[[], float],
+        on_exhausted: Callable[[ServingModel], None],
+    ) -> None:
+        self._worker = worker
+        self._cache = cache
+        self._statistics = statistics
+        self._clock = clock
+        self._on_exhausted = on_exhausted
+        self._queue = RerankQueue()
+        self._task: asyncio.Task[None] | None = None
+        self._said: set[tuple[str, str]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that have not ended."""
+        return len(self._queue)
+
+    def admit(self, call: RerankCall) -> bool:
+        """Let a call wait for its scores. Returns False if too many wait already."""
+        if not self._queue.has_room_for(call):
+            return False
+        self._queue.add(call)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="rerank-dispatcher")
+            self._task.add_done_callback(self._pass_on_failure)
+        return True
+
+    def withdraw(self, call: RerankCall, reason: str) -> None:
+        """Drop a call whose caller no longer waits, if it has not ended; what runs now still reaches the cache."""
+        if not call.is_over:
+            self._end(call, reason)
+
+    async def close(self, reason: str, timeout_s: float) -> None:
+        """End all calls with ``reason`` and wait for the chunk that runs, but not for ever."""
+        for call in list(self._queue):
+            self._end(call, reason)
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=timeout_s)
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while offers := self._queue.take_turn():
+            model = offers[0].call.model
+            model.retain()
+            chunk = await self._score(offers, model)  # if this is cancelled, the worker may go on: no release
+            try:
+                if chunk is not None:
+                    self._settle(chunk, model)
+            finally:
+                model.release()
+
+    async def _score(self, offers: list[Offer], model: ServingModel) -> Chunk | None:
+        """Return the outcome, or None when the worker takes no more work and all calls have been ended."""
+        try:
+            job = asyncio.wrap_future(
+                self._worker.submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
+            )
+        except RuntimeError:  # shut down
+            job = None
+        if job is not None:
+            await asyncio.wait([job])  # unlike await job, tells a cancelled job from a cancelled dispatcher
+        if job is None or job.cancelled():
+            for call in list(self._queue):
+                self._end(call, "the bot is shutting down")
+            return None
+        return job.result()
+
+    def _settle(self, chunk: Chunk, model: ServingModel) -> None:
+        for call in chunk.hopeless:
+            self._end(call, NO_TIME)
+        if chunk.failure is not None:
+            self._settle_failure(chunk, chunk.failure, model)
+        elif chunk.log_odds is not None:
+            self._settle_scores(chunk, chunk.log_odds, model)
+
+    def _settle_scores(self, chunk: Chunk, scores: NDArray[np.float32], model: ServingModel) -> None:
+        model.speed.note(chunk.tokens, chunk.milliseconds, self._clock())
+        if model.in_service:
+            self._statistics.note_chunk(scores, chunk.milliseconds)
+        for (call, waiting), log_odds in zip(chunk.taken, scores.tolist(), strict=True):
+            if model.in_service:
+                self._cache.put(waiting.digest, log_odds)
+            if not call.is_over:
+                call.accept(waiting, log_odds)
+        for call, tokens in _tokens_by_call(chunk).items():
+            call.chunks += 1
+            call.step = max(call.step, 2 * tokens)
+            if not call.waiting:
+                self._end(call)
+
+    def _settle_failure(self, chunk: Chunk, failure: ChunkFailure, model: ServingModel) -> None:
+        self._say_once(failure, model)
+        if failure.kind == "out_of_memory":
+            self._statistics.out_of_memory += 1
+            if len(chunk.taken) <= 1 or not model.shrink(chunk.tokens):
+                self._exhaust(model, failure.reason)
+            return
+        self._statistics.failures += 1
+        self._statistics.non_finite += failure.kind == "non_finite"
+        calls = list(_tokens_by_call(chunk))
+        if len(calls) > 1:
+            for call in calls:
+                call.alone = True  # and again, so that nobody suffers from another's document
+            return
+        for call, waiting in chunk.taken:
+            if not call.is_over:
+                call.give_up(waiting)
+        for call in calls:
+            call.failed_chunks += 1
+            if failure.reason not in call.reasons:
+                call.reasons.append(failure.reason)
+            if not call.waiting or call.failed_chunks >= _MAX_FAILED_CHUNKS:
+                self._end(call)
+
+    def _exhaust(self, model: ServingModel, reason: str) -> None:
+        """End the calls of a model that has no memory to work in."""
+        moves = model.profile.device != "cpu"
+        for call in [call for call in self._queue if call.model is model]:
+            call.must_move = moves
+            self._end(call, reason)
+        if moves and model.in_service:
+            self._on_exhausted(model)
+
+    def _end(self, call: RerankCall, reason: str | None = None) -> None:
+        self._queue.remove(call)
+        call.finish(reason)
+
+    def _say_once(self, failure: ChunkFailure, model: ServingModel) -> None:
+        if (model.key, failure.cause) not in self._said:
+            self._said.add((model.key, failure.cause))
+            log.warning("The reranker failed (%s); further failures of this kind are only counted", failure.cause)
+
+    def _pass_on_failure(self, task: asyncio.Task[None]) -> None:
+        """Let no caller wait for a dispatcher that has died."""
+        error = None if task.cancelled() else task.exception()
+        for call in list(self._queue):
+            self._queue.remove(call)
+            if error is None:
+                call.finish("the reranker stopped")
+            elif not call.is_over:
+                call.finished.set_exception(error)
+
+
+def _tokens_by_call(chunk: Chunk) -> dict[RerankCall, int]:
+    tokens: dict[RerankCall, int] = {}
+    for call, waiting in chunk.taken:
+        tokens[call] = tokens.get(call, 0) + waiting.tokens
+    return tokens

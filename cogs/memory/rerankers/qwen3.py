@@ -1,0 +1,263 @@
+"""Qwen3-Reranker: log-odds of "yes" against "no", exact, and packed so that a bot's own machine can do it.
+
+The score is what the model's authors compute, logit("yes") − logit("no") after the prompt's last token; its sigmoid is
+their P(yes). It is kept as log-odds, because P(yes) in floating point is 1.0 long before the log-odds stop growing.
+
+    Qwen3Reranker          the public class
+    ├── source             files → config and tokenizer, with errors fit to be shown
+    ├── qwen3_prompt       pair → token ids
+    ├── qwen3_packed       token ids → hidden states, shared spans once (qwen3_plan, _contexts, _attention, _layers)
+    ├── qwen3_plain        the same as transformers does it: yardstick and fallback
+    └── proof              golden values and triplets: does it rank as it should?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.rerankers import Pair
+from cogs.memory.rerankers.out_of_memory import raises_out_of_memory
+from cogs.memory.rerankers.proof import Golden, SelfTest, prove_golden, prove_order
+from cogs.memory.rerankers.qwen3_packed import PackedQwen3, why_unsupported
+from cogs.memory.rerankers.qwen3_plain import PlainQwen3
+from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
+from cogs.memory.rerankers.source import Source, fingerprint, load_config, load_tokenizer, reading_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+DType = Literal["float32", "bfloat16", "float16"]
+
+GOLDEN = Golden(
+    "Which planet is known as the Red Planet?",
+    DEFAULT_INSTRUCTION,
+    (
+        ("Venus is often called Earth's twin because of its similar size and proximity.", -3.1093),
+        ("Mars, known for its reddish appearance, is often referred to as the Red Planet.", 7.1204),
+        ("Jupiter, the largest planet in our solar system, has a prominent red spot.", -0.3788),
+        ("Saturn, famous for its rings, is sometimes mistaken for the Red Planet.", 3.5416),
+    ),
+)
+"""Log-odds of Qwen3-Reranker-0.6B in float32, as sentence-transformers tests them."""
+
+_GOLDEN_TOLERANCE = {"float32": 0.01, "bfloat16": 0.75, "float16": 0.25}
+
+_ARCHITECTURE = "Qwen3ForCausalLM"
+
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
+"""Largest relative distance between packed and plain hidden states that rounding explains.
+
+Measured: 1e-6 in float32, 0.01–0.03 in bfloat16, as far as the plain pass is from itself at another batch size.
+"""
+
+_PARITY_PAIRS = (
+    Pair("who fixed the build?", "Ada: I fixed the build, it was the cache.", DEFAULT_INSTRUCTION),
+    Pair("who fixed the build?", "lunch?", DEFAULT_INSTRUCTION),
+    Pair("red planet", "Mars", "Find the message that answers."),
+)
+
+
+class _Engine(Protocol):
+    def states(self, prompts: Sequence[Prompt]) -> Tensor: ...
+
+    def fit(self, prompts: Sequence[Prompt], budget: int) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class _Loaded(NamedTuple):
+    engine: _Engine
+    answer_direction: Tensor  # (hidden,) float32: weight of "yes" minus weight of "no"
+    is_official: bool
+    plain_because: str
+    """Why scoring is not packed; empty when it is."""
+
+
+class Qwen3Reranker:
+    """A loaded Qwen3 reranker; make one with `load`. Not thread-safe: one call at a time.
+
+    Attributes:
+        key: model, revision, dtype and maximal length: scores of different keys must not be mixed.
+        path: "packed" or "plain", the way scores are computed.
+        path_reason: why it is the plain one; empty when packed.
+        token_budget: tokens in one forward pass; may be changed between calls.
+    """
+
+    def __init__(self, loaded: _Loaded, tokenizer: PromptTokenizer, *, key: str, dtype: DType, budget: int) -> None:
+        self.key = key
+        self.path: Literal["packed", "plain"] = "plain" if loaded.plain_because else "packed"
+        self.path_reason = loaded.plain_because
+        self.token_budget = budget
+        self._engine: _Engine | None = loaded.engine
+        self._answer_direction = loaded.answer_direction
+        self._tokenizer = tokenizer
+        self._dtype: DType = dtype
+        self._is_official = loaded.is_official
+
+    @classmethod
+    def load(
+        cls,
+        name_or_folder: str,
+        *,
+        device: str = "cpu",
+        dtype: DType = "float32",
+        token_budget: int = 512,
+        max_length: int = 8192,
+        revision: str | None = None,
+        local_files_only: bool = True,
+    ) -> Qwen3Reranker:
+        """Load any ``Qwen3ForCausalLM``, and check the packed forward pass against the plain one.
+
+        Args:
+            name_or_folder: a name on the hub or a local folder with safetensors weights.
+            device: "cpu", "cuda", "mps".
+            dtype: of weights and matrix products; scores are float32.
+            token_budget: tokens in one forward pass: 512 suits a CPU, 4096 or more a GPU.
+            max_length: tokens of a whole prompt; documents are cut to fit.
+            revision: commit or tag on the hub.
+            local_files_only: False to download what is missing.
+
+        Raises:
+            ModelUnavailable: missing, truncated or of the wrong kind; the message says which.
+            OutOfMemory: the weights do not fit.
+        """
+        source = Source(name_or_folder, revision, local_files_only)
+        config = load_config(source, _ARCHITECTURE)
+        tokenizer = PromptTokenizer(load_tokenizer(source), max_length)
+        with raises_out_of_memory():
+            loaded = _load_engine(source, config, tokenizer, device=device, dtype=dtype)
+        key = f"qwen3:{name_or_folder}@{fingerprint(source, config)}:{dtype}:{max_length}"
+        return cls(loaded, tokenizer, key=key, dtype=dtype, budget=token_budget)
+
+    def token_counts(self, pairs: Sequence[Pair]) -> list[int]:
+        """Return how many tokens each document costs, with the suffix and without what its question shares."""
+        return self._tokenizer.document_lengths(pairs)
+
+    def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """Return the log-odds of "yes" for each pair, (len(pairs),), in order.
+
+        Raises:
+            ScoringFailed: a score is not finite, or the model was closed.
+            OutOfMemory: `token_budget` is too large for the device.
+        """
+        scores = np.full(len(pairs), np.nan, dtype=np.float32)
+        for places, values in self.score_chunks(pairs):
+            scores[places] = values
+        return scores
+
+    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Score pass by pass in the order given, so that a caller may stop at any point.
+
+        Identical pairs are scored once, with the first of them.
+
+        Yields:
+            The places in ``pairs`` that one pass scored, and their log-odds.
+
+        Raises:
+            ScoringFailed: a score is not finite, or the model was closed.
+            OutOfMemory: `token_budget` is too large for the device.
+        """
+        places: dict[Pair, list[int]] = {}
+        for place, pair in enumerate(pairs):
+            places.setdefault(pair, []).append(place)
+        distinct = list(places)
+        prompts = self._tokenizer.prompts(distinct)
+        done = 0
+        while done < len(distinct):
+            engine = self._open_engine()
+            stop = done + engine.fit(prompts[done:], self.token_budget)
+            scores = self._log_odds(engine, prompts[done:stop])
+            covered = [places[pair] for pair in distinct[done:stop]]
+            yield [place for group in covered for place in group], np.repeat(scores, [len(group) for group in covered])
+            done = stop
+
+    def self_test(self) -> SelfTest:
+        """Score known texts: the published values if these are the official 0.6B weights, else clear-cut triplets.
+
+        Raises:
+            ScoringFailed: as `score`.
+        """
+        if self._is_official:
+            return prove_golden(self.score, GOLDEN, _GOLDEN_TOLERANCE[self._dtype])
+        result = prove_order(self.score, DEFAULT_INSTRUCTION)
+        return SelfTest(result.ok, f"Not the official 0.6B weights. {result.detail}")
+
+    def close(self) -> None:
+        """Free the weights; may be called twice."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
+
+    def _open_engine(self) -> _Engine:
+        if self._engine is None:
+            raise ScoringFailed("The reranker model was unloaded.")
+        return self._engine
+
+    def _log_odds(self, engine: _Engine, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+        with raises_out_of_memory():
+            scores: NDArray[np.float32] = (engine.states(prompts) @ self._answer_direction).cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise ScoringFailed("The reranker model gave scores that are no numbers.")
+        return scores
+
+
+def _load_engine(source: Source, config: Any, tokenizer: PromptTokenizer, *, device: str, dtype: DType) -> _Loaded:
+    """Load the weights for packed scoring if it gives what plain scoring gives, else for the latter."""
+    model = _load_model(source, device, dtype)
+    yes, no = model.lm_head.weight.detach()[list(tokenizer.answers)].float()
+    direction = yes - no
+    official = is_official(source.name, config)
+    plain = PlainQwen3(model)
+    if unsupported := why_unsupported(config):
+        return _Loaded(plain, direction, official, unsupported)
+    prompts = tokenizer.prompts(_PARITY_PAIRS)
+    expected = plain.states(prompts)
+    packed = PackedQwen3(model)  # takes the layers out of the model
+    distance = _distance(packed.states(prompts), expected)
+    if distance <= _TOLERANCE[dtype]:
+        return _Loaded(packed, direction, official, "")
+    packed.close()
+    del model, plain, packed  # not two copies at once
+    reason = f"packed and plain scoring differ by {distance:.1e} in the self-test"
+    return _Loaded(PlainQwen3(_load_model(source, device, dtype)), direction, official, reason)
+
+
+def _load_model(source: Source, device: str, dtype: DType) -> Any:
+    """Read the weights onto a device.
+
+    Raises:
+        ModelUnavailable: they are missing, truncated, incomplete, of other shapes, or not in safetensors files.
+    """
+    import torch
+    from transformers import Qwen3ForCausalLM
+
+    with reading_weights(source):
+        loaded: Any = Qwen3ForCausalLM.from_pretrained(
+            source.name,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            **source.options(),
+        )
+    model, report = loaded
+    # what a file lacks, transformers fills with random numbers and a warning in the log
+    if missing := sorted(report["missing_keys"]):
+        raise source.unavailable(f"lacks {len(missing)} of its weights, such as {missing[0]}.")
+    return model.eval().to(device)
+
+
+def is_official(name_or_folder: str, config: Any) -> bool:
+    """Whether name and shape are those of Qwen3-Reranker-0.6B, whose scores are published."""
+    shape = (config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.num_attention_heads)
+    return "qwen3-reranker-0.6b" in name_or_folder.lower() and shape == (28, 1024, 3072, 16)
+
+
+def _distance(states: Tensor, expected: Tensor) -> float:
+    """Return the largest relative distance of a row from what it should be."""
+    return float(((states - expected).norm(dim=1) / expected.norm(dim=1)).max())

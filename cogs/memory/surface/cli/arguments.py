@@ -1,0 +1,78 @@
+"""The command line of ``bot.py``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cogs.memory.reranker_service import ORDERS
+
+EPILOG = """\
+Without a command: run. Settings come from the environment or the file .env (see .env.example).
+examples:
+  bot.py import exports/*.json             take in what DiscordChatExporter wrote
+  bot.py recall "where did we leave the key" --author Mia --after "last month"
+  bot.py evaluate questions.json --compare
+"""
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``--data`` and ``--profile`` may stand before or after the command."""
+    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--data", type=Path, metavar="DIR", help="the data folder (default: data/memory)")
+    everywhere.add_argument(
+        "--profile", metavar="NAME", help="a profile (embedded, cpu, cpu-basic, gpu, gpu-large, remote) or a TOML file"
+    )
+    parser = argparse.ArgumentParser(
+        prog="bot.py",
+        description="A Discord bot that remembers what was said on a server and finds it again, on your own machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[everywhere],
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
+
+    command("run", "start the Discord bot; without DISCORD_TOKEN the local console (the default command)")
+    command("console", "open the local console, on the sample server if the memory is empty")
+    _add_import(command("import", "take in servers exported by DiscordChatExporter as JSON"))
+    _add_recall(command("recall", "answer one question"))
+    _add_evaluate(command("evaluate", "measure recall on labelled chat (recall-eval/1 files)"))
+    command("doctor", "show hardware, profile, models and data folder, and test them")
+    arguments = parser.parse_args(argv)
+    arguments.command = arguments.command or "run"
+    arguments.data = getattr(arguments, "data", None)
+    arguments.profile = getattr(arguments, "profile", None)
+    return arguments
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+
+def _add_recall(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY")
+    parser.add_argument("--guild", metavar="NAME", help="the server to search, if the memory holds several")
+    parser.add_argument("--author", metavar="NAME", help="only messages of this person")
+    parser.add_argument("--channel", metavar="NAME", help="only messages in this channel")
+    parser.add_argument("--after", metavar="DATE", help='only from this time on: 2025-03-01, yesterday, "last week"')
+    parser.add_argument("--before", metavar="DATE", help="only before this time")
+    parser.add_argument("--limit", type=_count, metavar="N", help="how many results (default: the profile's, 5)")
+    parser.add_argument("--no-rerank", action="store_true", help="retrieval order: fused keyword and vector search")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per file")
+    parser.add_argument("--reranker", choices=ORDERS, metavar="NAME", help=f"rank by one of: {', '.join(ORDERS)}")
+    parser.add_argument("--no-rerank", action="store_true", help="retrieval order: fused keyword and vector search")
+    parser.add_argument("--compare", action="store_true", help="every stage on the same questions, side by side")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 100, not {text!r}")
+    return int(text)

@@ -1,0 +1,98 @@
+"""``bot.py evaluate FILE…``: how good recall is on labelled chat."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from cogs.memory.evaluation import (
+    COMPARE_METRICS,
+    TemporaryFolder,
+    ask,
+    ingest,
+    metrics_of,
+    read_evaluation,
+    report,
+)
+from cogs.memory.memory_service import MemoryService
+from cogs.memory.surface.cli.output import console, progress_bar
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cogs.memory.evaluation import EvaluationChannel, Outcome
+    from cogs.memory.reranker_service import Order
+    from profiles import MemoryProfile
+
+    Channels = Sequence[EvaluationChannel]
+
+STAGES: tuple[tuple[str, Order | None], ...] = (
+    ("keyword (FTS5)", "keyword"),
+    ("vector (dense)", "vector"),
+    ("fused (RRF)", "rrf"),
+    ("late interaction", "late_interaction"),
+    ("structure", "structure"),
+)
+
+
+async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile) -> int:
+    """Measure each file in a data folder of its own; return the exit code."""
+    channels = {path: read_evaluation(path) for path in arguments.files}  # refuse before anything is measured
+    reports: list[dict[str, Any]] = []
+    for path, parts in channels.items():
+        with TemporaryFolder() as folder:
+            async with MemoryService.on_folder(profile, folder) as memory:
+                with progress_bar() as bar:
+                    bar.add_task(f"{path.name}: ingest", total=None)
+                    rate = await ingest(memory, parts)
+                if arguments.compare:
+                    console.print(await _compare(memory, path, parts))
+                else:
+                    reports.append(await _measure(memory, path, parts, rate, arguments))
+        if reports and arguments.json:
+            print(json.dumps(reports[-1]))
+    if reports and not arguments.json:
+        console.print(_table(reports))
+    return 0
+
+
+async def _measure(
+    memory: MemoryService, path: Path, parts: Channels, rate: float, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    order: Order | None = "rrf" if arguments.no_rerank else arguments.reranker
+    outcomes = await _asked(memory, f"{path.name}: questions", parts, order)
+    return report(path.name, memory.profile.name, order or memory.reranker.name, outcomes, rate)
+
+
+async def _asked(memory: MemoryService, title: str, parts: Channels, order: Order | None) -> list[Outcome]:
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=sum(len(part.queries) for part in parts))
+        return await ask(memory, parts, order=order, progress=lambda: bar.advance(task))
+
+
+async def _compare(memory: MemoryService, path: Path, parts: Channels) -> Table:
+    """Every stage on the same questions, side by side."""
+    table = Table("stage", *COMPARE_METRICS, title=path.name)
+    for title, order in STAGES:
+        outcomes = await _asked(memory, f"{path.name}: {title}", parts, order)
+        regular = [o for o in outcomes if o.query.category != "adversarial"] or outcomes
+        table.add_row(title, *(f"{value:.3f}" for value in metrics_of(regular, COMPARE_METRICS).values()))
+    return table
+
+
+def _table(reports: list[dict[str, Any]]) -> Table:
+    shown = ("R@1", "R@10", "R@50", "hit@1", "MRR@10", "nDCG@10")
+    table = Table("file", "part", "n", *shown, "p50 ms", "p95 ms", "messages/s")
+    for result in reports:
+        times = (f"{result['recall_ms']['p50']:.1f}", f"{result['recall_ms']['p95']:.1f}")
+        row = (*(f"{result['all'][m]:.3f}" for m in shown), *times, f"{result['ingest_messages_per_s']:.0f}")
+        table.add_row(result["file"], f"all ({result['reranker']})", str(result["n"]), *row)
+        parts = {**result["by_category"], "adversarial": result["adversarial"]}
+        for name, part in parts.items():
+            if part is not None and part["n"] != result["n"]:
+                table.add_row("", name, str(part["n"]), *(f"{part[m]:.3f}" for m in shown), "", "", "")
+    return table

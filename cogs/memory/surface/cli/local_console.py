@@ -1,0 +1,132 @@
+"""The local console: the memory without Discord, on the sample server or on a data folder of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.columns import Columns
+from rich.panel import Panel
+from rich.text import Text
+
+from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.surface.cli.import_command import guild_names, import_files
+from cogs.memory.surface.cli.lookup import resolve_scope
+from cogs.memory.surface.cli.output import console, errors
+from cogs.memory.surface.cli.recall_command import choose_guild
+from cogs.memory.surface.console_text import console_text
+
+if TYPE_CHECKING:
+    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.recall_records import Recall
+    from cogs.memory.reranker_service import Order
+
+SAMPLE = Path(__file__).parents[4] / "data" / "sample"
+HELP = """\
+/recall QUESTION [author:NAME] [channel:NAME] [after:DATE] [before:DATE] [limit:N] [rerank:off]
+    find what was said; a line without a slash is a question too
+    names and dates with spaces go in quotes: author:"dunk" after:"last month"
+/status     what the memory holds and how it is doing
+/help       this text
+/quit       leave (or Ctrl-D)
+"""
+TOUR = (
+    "who is allergic to something?",
+    "how did we fix the disk that kept filling up",
+    "when is the next game night",
+)
+_FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*)"|(\S+))""")
+
+
+async def local_console(memory: MemoryService) -> int:
+    """Fill an empty memory with the sample server, then answer what is typed, or show a tour without a terminal."""
+    if not await guild_names(memory):
+        console.print("The memory is empty: opening the sample server “Kettle & Dice”.", markup=False)
+        await import_files(memory, sorted(SAMPLE.glob("kettle-*.json")))
+    if not sys.stdin.isatty():
+        return await _tour(memory)
+    console.print("Ask what was said, for example: when is game night? (/help for more)", markup=False)
+    while True:
+        try:
+            line = (await asyncio.to_thread(input, "› ")).strip()
+        except (EOFError, KeyboardInterrupt):
+            return 0
+        if line in ("/quit", "/exit"):
+            return 0
+        if line:
+            await _answer(memory, line)
+
+
+async def _answer(memory: MemoryService, line: str) -> None:
+    try:
+        if line == "/help":
+            console.print(HELP, markup=False)
+        elif line == "/status":
+            await _status(memory)
+        elif line.startswith("/") and not line.startswith("/recall"):
+            console.print(f"There is no command {line.split(maxsplit=1)[0]}; /help lists them.", markup=False)
+        else:
+            await _recall(memory, line.removeprefix("/recall").strip())
+    except MemoryCogError as error:
+        errors.print(str(error), style="red", markup=False)
+    except ValueError as error:
+        errors.print(f"That filter is not understood: {error}", style="red", markup=False)
+
+
+async def _recall(memory: MemoryService, line: str) -> None:
+    filters = {m[1]: m[2] if m[2] is not None else m[3] for m in _FILTER.finditer(line)}
+    limit, rerank = filters.pop("limit", None), filters.pop("rerank", "on")
+    guild_id = await choose_guild(memory)
+    scope = await resolve_scope(memory, guild_id, **filters)
+    order: Order | None = "rrf" if rerank in ("off", "no", "false") else None
+    query = _FILTER.sub("", line).strip()
+    recall = await memory.recall(query, scope, limit=int(limit) if limit else None, order=order)
+    console.print(console_text(recall, await _channel_names(memory, guild_id)), end="", markup=False)
+
+
+async def _status(memory: MemoryService) -> None:
+    stats = await memory.stats()
+    reranker = memory.reranker.get_statistics()
+    reach = f"from {stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else "none yet"
+    lines = (
+        f"messages   {stats.messages:,} by {stats.authors:,} people in {stats.channels:,} channels, {reach}",
+        f"embedded   {stats.embedded:,}, {stats.awaiting:,} waiting · index {stats.index_ready:.0%}",
+        f"on disk    {stats.bytes_on_disk / 1e6:.1f} MB",
+        f"profile    {memory.profile.name} · {memory.embedding.space.model}",
+        f"reranker   {memory.reranker.name}: {reranker['calls']} rankings, "
+        f"changed the first result in {float(reranker['top1_changed_share'] or 0):.0%}",
+    )
+    console.print("\n".join(lines), markup=False)
+
+
+async def _tour(memory: MemoryService) -> int:
+    """Three questions with and without reranking, side by side, and the status."""
+    console.print("Standard input is no terminal: a short tour instead of a prompt.\n", markup=False)
+    guild_id = await choose_guild(memory)
+    scope = await resolve_scope(memory, guild_id)
+    for question in TOUR:
+        plain = await memory.recall(question, scope, limit=3, order="rrf")
+        ranked = await memory.recall(question, scope, limit=3)
+        console.rule(Text(f"/recall {question}"))
+        console.print(Columns([_panel("without reranking", plain), _panel("with reranking", ranked)], equal=True))
+    console.rule("/status")
+    await _status(memory)
+    return 0
+
+
+def _panel(title: str, recall: Recall) -> Panel:
+    lines = Text()
+    for result in recall.results:
+        said = " ".join(result.message.text.split())
+        lines.append(f"{result.rank}. {result.message.author_name} ", style="bold")
+        lines.append(f"{result.message.created_at:%Y-%m-%d}\n", style="dim")
+        lines.append(f"   {said[:140]}{'…' if len(said) > 140 else ''}\n")
+    lines.append(f"{recall.trace.candidates} candidates, {recall.trace.total_ms:.0f} ms", style="dim")
+    return Panel(lines, title=title, width=max(40, console.width // 2 - 2))
+
+
+async def _channel_names(memory: MemoryService, guild_id: int) -> dict[int, str]:
+    return {channel.id: channel.name for channel in await memory.store.channels(guild_id)}

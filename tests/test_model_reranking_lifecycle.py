@@ -1,0 +1,439 @@
+"""Loading, proof of life, hot reload, moving to the CPU, and what is told about all that."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cogs.memory.exceptions import ModelError, ModelUnavailable, ScoringFailed
+from cogs.memory.model_cache import ModelCache
+from cogs.memory.model_reranking import ModelReranking
+from cogs.memory.proof_of_life import TRIPLETS, Proof
+from cogs.memory.rerankers.out_of_memory import OutOfMemory
+from cogs.memory.serving_model import MIN_BUDGET
+from cogs.memory.worker import ModelWorker
+from profiles import MemoryProfile
+from tests.plugin_rerankers import TOKENS, Loader, WordReranker, documents, pairs_for, word_score
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from cogs.memory.rerankers import Pair
+
+PROFILE = MemoryProfile(name="test", reranker="cross_encoder", reranker_model="words", token_budget=512)
+GPU = dataclasses.replace(PROFILE, device="cuda", dtype="float16", token_budget=4096)
+
+
+class BackwardReranker(WordReranker):
+    """Puts the test questions in the wrong order."""
+
+    def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        return -super().score(pairs)
+
+
+@asynccontextmanager
+async def reranking_with(
+    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None
+) -> AsyncIterator[ModelReranking]:
+    worker = ModelWorker("test-worker")
+    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load)
+    await reranking.start()
+    try:
+        yield reranking
+    finally:
+        await reranking.close()
+        worker.shutdown()
+
+
+def too_large(limit: int) -> Callable[[Sequence[Pair]], None]:
+    def fault(pairs: Sequence[Pair]) -> None:
+        if len(pairs) > limit:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    return fault
+
+
+# --- loading and proof of life
+
+
+async def test_it_answers_while_the_model_loads_and_scores_afterwards() -> None:
+    load = Loader(WordReranker(), seconds=0.1)
+    async with reranking_with(load) as reranking:
+        early = await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)
+        assert (early.scored, early.reason, early.model) == (0, "the reranker is still loading", "")
+        assert early.milliseconds < 20
+        assert reranking.state == "loading"
+        await reranking.ready()
+        assert reranking.get_statistics()["state"] == "ready"
+        assert (await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)).scored == 3
+        await reranking.start()
+    assert len(load.profiles) == 1
+    assert "test-worker" not in load.threads
+    assert threading.main_thread().name not in load.threads
+
+
+async def test_without_a_start_there_is_no_model() -> None:
+    worker = ModelWorker("test-worker")
+    reranking = ModelReranking(PROFILE, worker, ModelCache(), load=Loader(WordReranker()))
+    assert reranking.state == "absent"
+    assert (
+        await reranking.score(pairs_for("q", ["d"]), deadline_ms=None)
+    ).reason == "the reranker has not been started"
+    with pytest.raises(ModelUnavailable, match="not been started"):
+        await reranking.ready()
+    await reranking.close()
+    worker.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ModelUnavailable("The folder is missing."), "The folder is missing."),
+        (KeyError("x"), r"The reranker could not be loaded \(KeyError\)."),
+        (MemoryError(), "The reranker ran out of memory."),
+    ],
+)
+async def test_a_load_that_fails_is_told_and_reload_tries_again(error: Exception, message: str) -> None:
+    async with reranking_with(Loader(error, WordReranker())) as reranking:
+        with pytest.raises(ModelError, match=message):
+            await reranking.ready()
+        assert reranking.state == "failed"
+        scores = await reranking.score(pairs_for("q", ["d"]), deadline_ms=None)
+        assert scores.scored == 0
+        assert scores.reason == reranking.reason
+        assert str(reranking.reason).lower() in message.replace("\\", "").lower()
+        await reranking.reload()
+        assert reranking.get_statistics()["state"] == "ready"
+        assert (await reranking.score(pairs_for("q", ["d"]), deadline_ms=None)).scored == 1
+
+
+async def test_a_model_that_cannot_score_known_texts_never_serves() -> None:
+    reranker = WordReranker(fault=too_large(0))
+    async with reranking_with(Loader(reranker)) as reranking:
+        with pytest.raises(ModelError, match="out of memory"):
+            await reranking.ready()
+    assert reranker.closed == 1
+
+
+async def test_a_model_that_orders_wrongly_scores_but_says_so() -> None:
+    async with reranking_with(Loader(BackwardReranker())) as reranking:
+        await reranking.ready()
+        scores = await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)
+        assert reranking.state == "degraded"
+    assert scores.scored == 3
+    assert scores.reason is None
+    assert scores.degraded is not None
+    assert scores.degraded.startswith("the reranker does not order the test questions: 0 of 6")
+
+
+async def test_a_model_that_says_the_same_to_everything_is_degraded() -> None:
+    class Constant(WordReranker):
+        def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+            return np.zeros(len(pairs), dtype=np.float32)
+
+    async with reranking_with(Loader(Constant())) as reranking:
+        await reranking.ready()
+        assert reranking.state == "degraded"
+
+
+async def test_a_rerankers_own_test_decides_where_there_is_one() -> None:
+    class Proven(BackwardReranker):
+        def self_test(self) -> Proof:
+            return Proof(ok=True, detail="The published scores are met.")
+
+    async with reranking_with(Loader(Proven())) as reranking:
+        await reranking.ready()
+        assert (reranking.state, reranking.reason) == ("ready", "the published scores are met")
+
+
+def test_the_test_questions_have_answers_that_share_their_words_and_distractors_that_do_not() -> None:
+    for query, answer, distractor in TRIPLETS:
+        first, second = pairs_for(query, [answer, distractor])
+        assert word_score(first) > word_score(second)
+
+
+# --- reload
+
+
+async def test_reload_during_twenty_calls_mixes_nothing_and_fails_nobody() -> None:
+    old, new = (WordReranker(key=f"words:{i}", offset=100.0 * i, ms_per_token=0.02) for i in range(2))
+    load = Loader(old, new, seconds=0.05)
+    other = dataclasses.replace(PROFILE, reranker_model="words 2")
+    async with reranking_with(load) as reranking:
+        await reranking.ready()
+
+        async def ask(i: int) -> tuple[str, set[bool]]:
+            await asyncio.sleep(0.008 * i)
+            pairs = pairs_for(f"q{i}", documents(80))
+            scores = await reranking.score(pairs, deadline_ms=None, guild_id=i % 3)
+            assert (scores.scored, scores.reason) == (80, None)
+            by_new = {bool(score > 50) for score in scores.log_odds}
+            return scores.model, by_new
+
+        calls = [asyncio.create_task(ask(i)) for i in range(20)]
+        said = await reranking.reload(other)
+        answers = await asyncio.gather(*calls)
+        statistics = reranking.get_statistics()
+    assert said.startswith("words 2 was loaded in ")
+    assert "s. 6 of 6 test questions in the right order" in said
+    assert {model for model, _ in answers} == {"words", "words 2"}
+    assert all(by_new == {model == "words 2"} for model, by_new in answers)
+    assert (old.closed, new.closed) == (1, 0)
+    assert (statistics["model_key"], statistics["reloads"], statistics["loads"]) == ("words:1", 1, 2)
+
+
+async def test_calls_are_served_while_another_model_loads() -> None:
+    load = Loader(WordReranker(), WordReranker(), seconds=0.3)
+    async with reranking_with(load) as reranking:
+        await reranking.ready()
+        reloading = asyncio.create_task(reranking.reload())
+        slowest = 0.0
+        while not reloading.done():
+            scores = await reranking.score(pairs_for(f"{time.monotonic()}", documents(5)), deadline_ms=1000)
+            assert scores.scored == 5
+            slowest = max(slowest, scores.milliseconds)
+            await asyncio.sleep(0.005)
+        assert slowest <= 50
+
+
+@pytest.mark.parametrize("result", [ModelUnavailable("The file is truncated."), BackwardReranker()])
+async def test_a_failed_reload_keeps_the_old_model(result: WordReranker | Exception) -> None:
+    old = WordReranker()
+    async with reranking_with(Loader(old, result)) as reranking:
+        await reranking.ready()
+        with pytest.raises(ModelError, match=r"truncated|failed its test and was not taken: 0 of 6"):
+            await reranking.reload()
+        assert (reranking.state, old.closed) == ("ready", 0)
+        assert (await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)).scored == 3
+        statistics = reranking.get_statistics()
+        assert (statistics["reloads"], statistics["load_failures"]) == (0, 1)
+    if isinstance(result, WordReranker):
+        assert result.closed == 1
+
+
+async def test_a_reload_serves_no_score_of_the_old_model() -> None:
+    old, new = WordReranker(key="same"), WordReranker(key="same", offset=7.0)
+    async with reranking_with(Loader(old, new)) as reranking:
+        await reranking.ready()
+        pairs = pairs_for("q", documents(5))
+        before = await reranking.score(pairs, deadline_ms=None)
+        await reranking.reload()
+        after = await reranking.score(pairs, deadline_ms=None)
+    assert after.from_cache == 0
+    np.testing.assert_allclose(after.log_odds - before.log_odds, 7.0, rtol=1e-5)
+
+
+async def test_a_late_chunk_of_the_old_model_leaves_no_score_behind() -> None:
+    old, new = WordReranker(key="same"), WordReranker(key="same", offset=7.0)
+    async with reranking_with(Loader(old, new)) as reranking:
+        await reranking.ready()
+        old.gate.clear()
+        pairs = pairs_for("q", documents(5))
+        under_way = asyncio.create_task(reranking.score(pairs, deadline_ms=None))
+        await asyncio.sleep(0.02)
+        await reranking.reload()
+        old.gate.set()
+        before = await under_way
+        after = await reranking.score(pairs, deadline_ms=None)
+        statistics = reranking.get_statistics()
+    assert (before.scored, after.from_cache) == (5, 0)
+    np.testing.assert_allclose(after.log_odds - before.log_odds, 7.0, rtol=1e-5)
+    assert statistics["score_min"] is not None
+    assert float(statistics["score_min"]) > 0.99  # of the new one alone
+    assert old.closed == 1
+
+
+async def test_a_cancelled_caller_does_not_stop_a_reload() -> None:
+    old, new = WordReranker(key="old"), WordReranker(key="new")
+    async with reranking_with(Loader(old, new, seconds=0.05)) as reranking:
+        await reranking.ready()
+        reloading = asyncio.create_task(reranking.reload())
+        await asyncio.sleep(0.01)
+        reloading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reloading
+        await asyncio.sleep(0.2)
+        assert reranking.get_statistics()["model_key"] == "new"
+
+
+async def test_closing_during_a_load_lets_go_of_what_it_brings() -> None:
+    reranker, models = WordReranker(), ModelCache()
+    async with reranking_with(Loader(reranker, seconds=0.1), models=models) as reranking:
+        await asyncio.sleep(0.01)
+        await reranking.close()
+        with pytest.raises(ModelError, match="shut down"):
+            await reranking.reload()
+    assert all(model.in_use == 0 for model in models.get_statistics()["rerank_model_models"])
+    models.close()
+    assert reranker.closed == 1
+
+
+async def test_a_second_service_gets_the_loaded_model_from_the_cache() -> None:
+    load, models = Loader(WordReranker()), ModelCache()
+    async with reranking_with(load, models=models) as first:
+        await first.ready()
+        async with reranking_with(load, models=models) as second:
+            await second.ready()
+            both = [
+                service.score(pairs_for(f"q{i}", documents(30)), deadline_ms=None)
+                for i, service in enumerate((first, second))
+            ]
+            assert [scores.scored for scores in await asyncio.gather(*both)] == [30, 30]
+    assert len(load.profiles) == 1
+    assert models.get_statistics()["rerank_model_hits"] == 1
+
+
+async def test_the_model_in_service_outlives_its_time_in_the_cache() -> None:
+    reranker, models = WordReranker(), ModelCache(ttl_s=0.02)
+    async with reranking_with(Loader(reranker), models=models) as reranking:
+        await reranking.ready()
+        await asyncio.sleep(0.03)
+        assert models.expire() == 1
+        assert (await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)).scored == 3
+    assert reranker.closed == 1
+
+
+# --- out of memory
+
+
+async def test_less_memory_means_smaller_chunks_from_then_on() -> None:
+    reranker = WordReranker()
+    async with reranking_with(Loader(reranker)) as reranking:
+        await reranking.ready()
+        reranker.batches.clear()
+        reranker.fault = too_large(15)
+        pairs = pairs_for("q", documents(100))
+        scores = await reranking.score(pairs, deadline_ms=None)
+        statistics = reranking.get_statistics()
+    assert (scores.scored, scores.reason) == (100, None)
+    assert statistics["out_of_memory"] == 2  # 51 documents, then 25, then 12
+    assert statistics["token_budget"] == 250 // 2
+    assert max(map(len, reranker.batches)) <= 15
+    assert statistics["device"] == "cpu"
+
+
+async def test_a_rerankers_own_budget_shrinks_along() -> None:
+    class Budgeted(WordReranker):
+        token_budget = 8192
+
+    reranker = Budgeted()
+    async with reranking_with(Loader(reranker)) as reranking:
+        await reranking.ready()
+        reranker.fault = too_large(30)
+        await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)
+    assert reranker.token_budget == 51 * TOKENS // 2
+
+
+async def test_no_memory_at_all_moves_the_model_to_the_cpu() -> None:
+    on_gpu, on_cpu = WordReranker(key="gpu"), WordReranker(key="cpu", offset=5.0)
+    load, models = Loader(on_gpu, on_cpu, seconds=0.05), ModelCache()
+    async with reranking_with(load, GPU, models) as reranking:
+        await reranking.ready()
+        on_gpu.fault = too_large(0)
+        pairs = pairs_for("q", documents(40))
+        patient = asyncio.create_task(reranking.score(pairs, deadline_ms=None))
+        hurried = await reranking.score(pairs_for("h", documents(40)), deadline_ms=2000)
+        meanwhile = await reranking.score(pairs, deadline_ms=2000)
+        assert (hurried.scored, hurried.reason) == (0, "the reranker ran out of memory")
+        assert meanwhile.reason == "the reranker ran out of memory on cuda and moves to the CPU"
+        scores = await patient
+        assert scores.log_odds.tolist() == [pytest.approx(word_score(pair) + 5.0, abs=1e-5) for pair in pairs]
+        statistics = reranking.get_statistics()
+        assert on_gpu.closed == 1
+    assert (load.profiles[-1].device, load.profiles[-1].dtype) == ("cpu", "float32")
+    assert (statistics["device"], statistics["moves_to_cpu"], statistics["state"]) == ("cpu", 1, "ready")
+
+
+async def test_a_model_that_does_not_fit_on_the_device_is_loaded_on_the_cpu() -> None:
+    load = Loader(OutOfMemory("The reranker ran out of memory."), WordReranker())
+    async with reranking_with(load, GPU) as reranking:
+        await reranking.ready()
+        statistics = reranking.get_statistics()
+    assert [profile.device for profile in load.profiles] == ["cuda", "cpu"]
+    assert (statistics["device"], statistics["moves_to_cpu"]) == ("cpu", 1)
+
+
+async def test_no_memory_on_the_cpu_ends_the_call_and_the_next_one_tries_again() -> None:
+    reranker = WordReranker()
+    async with reranking_with(Loader(reranker)) as reranking:
+        await reranking.ready()
+        reranker.fault = too_large(0)
+        scores = await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)
+        assert (scores.scored, scores.reason) == (0, "the reranker ran out of memory")
+        assert reranking.get_statistics()["token_budget"] == MIN_BUDGET
+        reranker.fault = lambda _: None
+        assert (await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)).scored == 100
+
+
+# --- statistics
+
+
+async def test_statistics_tell_what_happened() -> None:
+    async with reranking_with(Loader(WordReranker(ms_per_token=0.1))) as reranking:
+        await reranking.ready()
+        before = reranking.get_statistics()
+        assert before["top1_changed_share"] is None
+        assert before["score_mean"] is None
+        pairs = pairs_for("release", [*documents(20), "lunch"])
+        scores = await reranking.score(pairs, deadline_ms=None)
+        reranking.note_ranking([1, 2, 3], [3, 1, 2])
+        reranking.note_ranking([1, 2, 3], [1, 2, 3])
+        reranking.note_ranking([], [])
+        statistics = reranking.get_statistics()
+    p_yes = 1 / (1 + np.exp(-scores.log_odds.astype(np.float64)))
+    assert statistics["calls"] == 1
+    assert statistics["pairs_scored"] == 21
+    assert statistics["top1_changed_share"] == 0.5
+    assert statistics["mean_rank_move"] == pytest.approx((2 + 1 + 1) / 3 / 2)
+    assert statistics["score_min"] == pytest.approx(p_yes.min())
+    assert statistics["score_max"] == pytest.approx(p_yes.max())
+    assert statistics["score_mean"] == pytest.approx(p_yes.mean())
+    assert statistics["ms_per_document"] == pytest.approx(1.0, rel=0.5)
+    assert statistics["ms_per_token"] == pytest.approx(0.1, rel=0.5)
+    assert statistics["call_ms_p50"] == statistics["call_ms_p95"] == pytest.approx(scores.milliseconds, abs=5)
+    assert (statistics["model"], statistics["model_key"], statistics["path"]) == ("words", "words:1", None)
+    assert all(isinstance(value, int | float | str | None) for value in statistics.values())
+
+
+# --- a real model
+
+
+async def test_a_qwen3_scores_the_same_alone_and_among_others(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from cogs.memory.rerankers.qwen3 import Qwen3Reranker
+    from tests.tiny_models import chat_lines, make_qwen3
+
+    folder = str(make_qwen3(tmp_path_factory.mktemp("models") / "tiny"))
+    profile = MemoryProfile(name="test", reranker="qwen3", reranker_model=folder, token_budget=256)
+
+    def load(wanted: MemoryProfile) -> Qwen3Reranker:
+        return Qwen3Reranker.load(folder, dtype=wanted.dtype, token_budget=wanted.token_budget)
+
+    worker, models = ModelWorker("test-worker"), ModelCache()
+    reranking = ModelReranking(profile, worker, models, load=load)
+    await reranking.start()
+    await reranking.ready()
+    alone = await asyncio.to_thread(load, profile)
+    calls = [pairs_for(f"who broke build {i}?", chat_lines(30, seed=i)) for i in range(4)]
+    tasks = [reranking.score(call, deadline_ms=None, guild_id=i) for i, call in enumerate(calls)]
+    for call, scores in zip(calls, await asyncio.gather(*tasks), strict=True):
+        np.testing.assert_allclose(scores.log_odds, alone.score(call), atol=1e-4)
+        assert scores.scored == 30
+    statistics = reranking.get_statistics()
+    assert statistics["state"] in {"ready", "degraded"}  # random weights
+    assert statistics["path"] == alone.path
+    assert (await reranking.score(calls[0], deadline_ms=1)).from_cache == 30
+    alone.close()
+    await reranking.close()
+    models.close()
+    with pytest.raises(ScoringFailed):
+        alone.score(calls[0])
+    worker.shutdown()
