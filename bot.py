@@ -45,8 +45,10 @@ def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
 
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry out a command that needs no Discord; return the exit code."""
-    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.memory_service import MemoryService, check_query
 
+    if arguments.command == "recall":
+        check_query(arguments.query)  # before anything is loaded
     profile, reason = choose_profile(settings)
     folder = Path(settings.memory_data)
     if arguments.command == "doctor":

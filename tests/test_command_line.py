@@ -1,0 +1,245 @@
+"""The program as its user runs it: real processes, real exit codes, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+import bot
+from cogs.memory.surface.cli import output
+from cogs.memory.surface.cli.arguments import parse_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample"
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run bot.py with nothing of this machine's settings."""
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", ""),
+        "HF_HUB_OFFLINE": "1",
+        "MEMORY_PROFILE": "embedded",
+        "COLUMNS": "100",
+        **environment,
+    }
+    return subprocess.run(
+        [sys.executable, "bot.py", *map(str, arguments)],
+        cwd=ROOT,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command printed and returned."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command: TypeAlias = "Callable[..., Ended]"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs bot.py's main in this process: a new one costs seconds for its imports alone."""
+    for variable in os.environ:
+        if variable.startswith(("DISCORD_", "MEMORY_", "RERANKER_")):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("MEMORY_PROFILE", "embedded")
+    monkeypatch.setattr(output.console, "width", 100)
+
+    def called(*arguments: str | Path) -> Ended:
+        capfd.readouterr()
+        code = bot.main([str(argument) for argument in arguments])
+        return Ended(code, *capfd.readouterr())
+
+    return called
+
+
+def assert_one_sentence(result: Ended | subprocess.CompletedProcess[str], pattern: str) -> None:
+    """It failed with a sentence, not with a traceback."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    assert re.search(pattern, result.stderr), result.stderr
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the sample server, imported by the command."""
+    folder = tmp_path_factory.mktemp("data") / "memory"
+    result = run("import", *sorted(SAMPLE.glob("kettle-*.json")), "--data", folder)
+    assert result.returncode == 0, result.stderr
+    assert "800 messages read from 7 file(s), 800 of them new; 12 skipped" in result.stdout
+    return folder
+
+
+def test_import_is_idempotent_and_a_broken_file_does_not_stop_the_others(
+    command: Command, data: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"guild": ')
+    result = command("--data", data, "import", broken, SAMPLE / "kettle-kitchen.json")
+    assert_one_sentence(result, "broken.json is cut off or is not JSON")
+    assert "0 of them new" in result.stdout
+
+
+def test_recall_prints_results_and_what_was_done(command: Command, data: Path) -> None:
+    result = command("recall", "which port does the vpn need", "--data", data, "--limit", "3")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^1\. .+ in #", result.stdout)
+    assert "candidates" in result.stdout
+
+
+def test_recall_as_json_holds_results_and_trace(command: Command, data: Path) -> None:
+    result = command(
+        "--data", data, "recall", "when is game night", "--json", "--limit", "2", "--channel", "board-games"
+    )
+    answer = json.loads(result.stdout)
+    assert len(answer["results"]) == 2
+    assert {r["channel"] for r in answer["results"]} == {"board-games"}
+    assert answer["trace"]["reranker"] == "structure"
+    plain = json.loads(command("--data", data, "recall", "when is game night", "--json", "--no-rerank").stdout)
+    assert plain["trace"]["reranker"] == "rrf"
+
+
+def test_recall_filters_by_author_and_time(command: Command, data: Path) -> None:
+    result = command(
+        *("recall", "game", "--json", "--author", "dunk", "--after", "2025-06-01", "--before", "2025-12-01"),
+        *("--limit", "50", "--data", data),
+    )
+    found = json.loads(result.stdout)["results"]
+    assert found
+    assert {r["author"] for r in found} == {"dunk"}
+    assert all("2025-06-01" <= r["created_at"] < "2025-12-01" for r in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["recall", ""], "write at least one word"),
+        (["recall", "🎉🎉"], "write at least one word"),
+        (["recall", "x " * 3000], "6,000 characters"),
+        (["recall", "tea", "--author", "nobody at all"], "Nobody is called nobody at all. Known: "),
+        (["recall", "tea", "--channel", "nowhere"], "No channel is called nowhere. Known: "),
+        (["recall", "tea", "--after", "the day of the owl"], "is no date I know"),
+        (["recall", "tea", "--guild", "elsewhere"], "Name a server with --guild"),
+        (["evaluate", "missing.json"], "missing.json cannot be read"),
+        (["evaluate", "data/sample/kettle-kitchen.json"], "is not an evaluation file"),
+        (["--profile", "enormous", "doctor"], "enormous"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(command: Command, data: Path, arguments: list[str], sentence: str) -> None:
+    assert_one_sentence(command(*arguments, "--data", data), sentence)
+
+
+def test_an_empty_memory_says_what_to_do(command: Command, tmp_path: Path) -> None:
+    assert_one_sentence(command("recall", "tea", "--data", tmp_path / "new"), "Import an export first")
+
+
+def test_a_locked_folder_is_named(command: Command, data: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, sys, time\n"
+            f"lock = open({str(data / 'memory.lock')!r}, 'r+')\n"
+            "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+            "print('held', flush=True)\n"
+            "time.sleep(60)\n",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert_one_sentence(command("recall", "tea", "--data", data), "(?i)in use|another process|already")
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_a_folder_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_one_sentence(command("recall", "tea", "--data", tmp_path / "file" / "memory"), "(?i)folder|directory")
+
+
+def test_doctor_finds_everything_in_order(command: Command, data: Path) -> None:
+    result = command("doctor", "--data", data)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the right answer comes first" in result.stdout
+    assert "800 messages" in result.stdout
+
+
+def test_doctor_names_a_damaged_database(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    folder.mkdir()
+    (folder / "memory.db").write_bytes(b"no database at all " * 100)
+    assert_one_sentence(command("doctor", "--data", folder), "problem: ")
+
+
+def test_without_a_token_and_a_terminal_run_shows_a_tour(tmp_path: Path) -> None:
+    result = run("--data", tmp_path / "memory")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "DISCORD_TOKEN is not set" in result.stdout
+    assert result.stdout.count("without reranking") == 3
+    assert result.stdout.count("with reranking") == 3
+    assert "/status" in result.stdout
+
+
+def test_evaluate_prints_one_json_object_per_file(tmp_path: Path) -> None:
+    small = json.loads((SAMPLE / "questions.json").read_text())
+    small["channels"] = small["channels"][-1:]
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(small))
+    result = run("evaluate", path, "--json")
+    [line] = result.stdout.splitlines()
+    report = json.loads(line)
+    assert report["file"] == "small.json"
+    assert report["reranker"] == "structure"
+    assert 0 < report["all"]["R@10"] <= 1
+    assert report["ingest_messages_per_s"] > 0
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_data_and_profile_stand_before_or_after_the_command(place: str) -> None:
+    options = ["--data", "d", "--profile", "cpu"]
+    argv = [*options, "recall", "q"] if place == "before" else ["recall", "q", *options]
+    arguments = parse_arguments(argv)
+    assert (arguments.command, str(arguments.data), arguments.profile) == ("recall", "d", "cpu")
+
+
+def test_run_is_the_default_command() -> None:
+    arguments = parse_arguments([])
+    assert (arguments.command, arguments.data, arguments.profile) == ("run", None, None)
+
+
+def test_importing_the_cog_loads_no_model_library() -> None:
+    heavy = "[m for m in ('torch', 'transformers', 'sentence_transformers', 'matplotlib') if m in sys.modules]"
+    result = subprocess.run(
+        [sys.executable, "-c", f"import sys, cogs.memory, cogs.memory.memory_service, bot; print({heavy})"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.strip() == "[]"
