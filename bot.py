@@ -75,6 +75,15 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
         return await local_console(memory)
 
 
+def run_discord(token: str, settings: Settings) -> int:
+    """Run the Discord bot until it is told to stop; return the exit code."""
+    from cogs.memory.surface.client import run_bot
+
+    profile, reason = choose_profile(settings)
+    logging.getLogger(__name__).info("Profile %s: %s", profile.name, reason)
+    return run_bot(token, profile, Path(settings.memory_data))
+
+
 def _set_up_logging(settings: Settings, *, quiet: bool) -> None:
     """Log to stderr; a command that answers in the terminal only logs what is wrong."""
     level = max(logging.WARNING, logging.getLevelName(settings.log_level)) if quiet else settings.log_level
@@ -90,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
         _set_up_logging(settings, quiet=settings.discord_token is None or arguments.command != "run")
         if arguments.command == "run" and settings.discord_token is None:
             console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")
+        if arguments.command == "run" and settings.discord_token is not None:
+            return run_discord(settings.discord_token.get_secret_value(), settings)
         return asyncio.run(run_command(arguments, settings))
     except (MemoryCogError, ProfileError, SettingsError) as error:
         return fail(str(error))

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import threading
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,22 +14,25 @@ import pytest
 from cogs.memory.exceptions import ModelError, ModelUnavailable, ScoringFailed
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
-from cogs.memory.proof_of_life import TRIPLETS, Proof
-from cogs.memory.rerankers.out_of_memory import OutOfMemory
-from cogs.memory.serving_model import MIN_BUDGET
+from cogs.memory.proof_of_life import Proof
 from cogs.memory.worker import ModelWorker
 from profiles import MemoryProfile
-from tests.plugin_rerankers import TOKENS, Loader, WordReranker, documents, pairs_for, word_score
+from tests.plugin_rerankers import (
+    PROFILE,
+    Loader,
+    WordReranker,
+    documents,
+    pairs_for,
+    reranking_with,
+    too_large,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from cogs.memory.rerankers import Pair
-
-PROFILE = MemoryProfile(name="test", reranker="cross_encoder", reranker_model="words", token_budget=512)
-GPU = dataclasses.replace(PROFILE, device="cuda", dtype="float16", token_budget=4096)
 
 
 class BackwardReranker(WordReranker):
@@ -38,28 +40,6 @@ class BackwardReranker(WordReranker):
 
     def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         return -super().score(pairs)
-
-
-@asynccontextmanager
-async def reranking_with(
-    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None
-) -> AsyncIterator[ModelReranking]:
-    worker = ModelWorker("test-worker")
-    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load)
-    await reranking.start()
-    try:
-        yield reranking
-    finally:
-        await reranking.close()
-        worker.shutdown()
-
-
-def too_large(limit: int) -> Callable[[Sequence[Pair]], None]:
-    def fault(pairs: Sequence[Pair]) -> None:
-        if len(pairs) > limit:
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    return fault
 
 
 # --- loading and proof of life
@@ -132,7 +112,7 @@ async def test_a_model_that_orders_wrongly_scores_but_says_so() -> None:
     assert scores.scored == 3
     assert scores.reason is None
     assert scores.degraded is not None
-    assert scores.degraded.startswith("the reranker does not order the test questions: 0 of 6")
+    assert scores.degraded.startswith("the reranker does not order the test questions: Order not proven: 0 of 6")
 
 
 async def test_a_model_that_says_the_same_to_everything_is_degraded() -> None:
@@ -153,12 +133,6 @@ async def test_a_rerankers_own_test_decides_where_there_is_one() -> None:
     async with reranking_with(Loader(Proven())) as reranking:
         await reranking.ready()
         assert (reranking.state, reranking.reason) == ("ready", "the published scores are met")
-
-
-def test_the_test_questions_have_answers_that_share_their_words_and_distractors_that_do_not() -> None:
-    for query, answer, distractor in TRIPLETS:
-        first, second = pairs_for(query, [answer, distractor])
-        assert word_score(first) > word_score(second)
 
 
 # --- reload
@@ -184,7 +158,7 @@ async def test_reload_during_twenty_calls_mixes_nothing_and_fails_nobody() -> No
         answers = await asyncio.gather(*calls)
         statistics = reranking.get_statistics()
     assert said.startswith("words 2 was loaded in ")
-    assert "s. 6 of 6 test questions in the right order" in said
+    assert "s. Order proven: 6 of 6 examples in the right order" in said
     assert {model for model, _ in answers} == {"words", "words 2"}
     assert all(by_new == {model == "words 2"} for model, by_new in answers)
     assert (old.closed, new.closed) == (1, 0)
@@ -192,17 +166,18 @@ async def test_reload_during_twenty_calls_mixes_nothing_and_fails_nobody() -> No
 
 
 async def test_calls_are_served_while_another_model_loads() -> None:
-    load = Loader(WordReranker(), WordReranker(), seconds=0.3)
+    load = Loader(WordReranker(), WordReranker(), seconds=0.5)
     async with reranking_with(load) as reranking:
         await reranking.ready()
         reloading = asyncio.create_task(reranking.reload())
-        slowest = 0.0
+        waited = []
         while not reloading.done():
             scores = await reranking.score(pairs_for(f"{time.monotonic()}", documents(5)), deadline_ms=1000)
             assert scores.scored == 5
-            slowest = max(slowest, scores.milliseconds)
+            waited.append(scores.milliseconds)
             await asyncio.sleep(0.005)
-        assert slowest <= 50
+    assert sorted(waited)[len(waited) * 9 // 10] <= 50
+    assert max(waited) <= 250  # what a busy machine may add; none waited for the load
 
 
 @pytest.mark.parametrize("result", [ModelUnavailable("The file is truncated."), BackwardReranker()])
@@ -210,7 +185,7 @@ async def test_a_failed_reload_keeps_the_old_model(result: WordReranker | Except
     old = WordReranker()
     async with reranking_with(Loader(old, result)) as reranking:
         await reranking.ready()
-        with pytest.raises(ModelError, match=r"truncated|failed its test and was not taken: 0 of 6"):
+        with pytest.raises(ModelError, match=r"truncated|failed its test and was not taken: Order not proven: 0 of 6"):
             await reranking.reload()
         assert (reranking.state, old.closed) == ("ready", 0)
         assert (await reranking.score(pairs_for("q", documents(3)), deadline_ms=None)).scored == 3
@@ -302,78 +277,6 @@ async def test_the_model_in_service_outlives_its_time_in_the_cache() -> None:
     assert reranker.closed == 1
 
 
-# --- out of memory
-
-
-async def test_less_memory_means_smaller_chunks_from_then_on() -> None:
-    reranker = WordReranker()
-    async with reranking_with(Loader(reranker)) as reranking:
-        await reranking.ready()
-        reranker.batches.clear()
-        reranker.fault = too_large(15)
-        pairs = pairs_for("q", documents(100))
-        scores = await reranking.score(pairs, deadline_ms=None)
-        statistics = reranking.get_statistics()
-    assert (scores.scored, scores.reason) == (100, None)
-    assert statistics["out_of_memory"] == 2  # 51 documents, then 25, then 12
-    assert statistics["token_budget"] == 250 // 2
-    assert max(map(len, reranker.batches)) <= 15
-    assert statistics["device"] == "cpu"
-
-
-async def test_a_rerankers_own_budget_shrinks_along() -> None:
-    class Budgeted(WordReranker):
-        token_budget = 8192
-
-    reranker = Budgeted()
-    async with reranking_with(Loader(reranker)) as reranking:
-        await reranking.ready()
-        reranker.fault = too_large(30)
-        await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)
-    assert reranker.token_budget == 51 * TOKENS // 2
-
-
-async def test_no_memory_at_all_moves_the_model_to_the_cpu() -> None:
-    on_gpu, on_cpu = WordReranker(key="gpu"), WordReranker(key="cpu", offset=5.0)
-    load, models = Loader(on_gpu, on_cpu, seconds=0.05), ModelCache()
-    async with reranking_with(load, GPU, models) as reranking:
-        await reranking.ready()
-        on_gpu.fault = too_large(0)
-        pairs = pairs_for("q", documents(40))
-        patient = asyncio.create_task(reranking.score(pairs, deadline_ms=None))
-        hurried = await reranking.score(pairs_for("h", documents(40)), deadline_ms=2000)
-        meanwhile = await reranking.score(pairs, deadline_ms=2000)
-        assert (hurried.scored, hurried.reason) == (0, "the reranker ran out of memory")
-        assert meanwhile.reason == "the reranker ran out of memory on cuda and moves to the CPU"
-        scores = await patient
-        assert scores.log_odds.tolist() == [pytest.approx(word_score(pair) + 5.0, abs=1e-5) for pair in pairs]
-        statistics = reranking.get_statistics()
-        assert on_gpu.closed == 1
-    assert (load.profiles[-1].device, load.profiles[-1].dtype) == ("cpu", "float32")
-    assert (statistics["device"], statistics["moves_to_cpu"], statistics["state"]) == ("cpu", 1, "ready")
-
-
-async def test_a_model_that_does_not_fit_on_the_device_is_loaded_on_the_cpu() -> None:
-    load = Loader(OutOfMemory("The reranker ran out of memory."), WordReranker())
-    async with reranking_with(load, GPU) as reranking:
-        await reranking.ready()
-        statistics = reranking.get_statistics()
-    assert [profile.device for profile in load.profiles] == ["cuda", "cpu"]
-    assert (statistics["device"], statistics["moves_to_cpu"]) == ("cpu", 1)
-
-
-async def test_no_memory_on_the_cpu_ends_the_call_and_the_next_one_tries_again() -> None:
-    reranker = WordReranker()
-    async with reranking_with(Loader(reranker)) as reranking:
-        await reranking.ready()
-        reranker.fault = too_large(0)
-        scores = await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)
-        assert (scores.scored, scores.reason) == (0, "the reranker ran out of memory")
-        assert reranking.get_statistics()["token_budget"] == MIN_BUDGET
-        reranker.fault = lambda _: None
-        assert (await reranking.score(pairs_for("q", documents(100)), deadline_ms=None)).scored == 100
-
-
 # --- statistics
 
 
@@ -397,8 +300,8 @@ async def test_statistics_tell_what_happened() -> None:
     assert statistics["score_min"] == pytest.approx(p_yes.min())
     assert statistics["score_max"] == pytest.approx(p_yes.max())
     assert statistics["score_mean"] == pytest.approx(p_yes.mean())
-    assert statistics["ms_per_document"] == pytest.approx(1.0, rel=0.5)
-    assert statistics["ms_per_token"] == pytest.approx(0.1, rel=0.5)
+    assert 1.0 <= float(statistics["ms_per_document"] or 0) < 10.0
+    assert 0.1 <= float(statistics["ms_per_token"] or 0) < 1.0
     assert statistics["call_ms_p50"] == statistics["call_ms_p95"] == pytest.approx(scores.milliseconds, abs=5)
     assert (statistics["model"], statistics["model_key"], statistics["path"]) == ("words", "words:1", None)
     assert all(isinstance(value, int | float | str | None) for value in statistics.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from cogs.memory.rerank_chunk import CHUNK_MS, cut
 from cogs.memory.rerank_queue import RerankCall, RerankQueue
 from cogs.memory.rerankers import Pair
 from cogs.memory.score_cache import ScoreCache, digests
-from cogs.memory.serving_model import ScoringSpeed
+from cogs.memory.serving_model import ScoringSpeed, model_key
+from profiles import MemoryProfile
 from tests.plugin_rerankers import pairs_for
 
 if TYPE_CHECKING:
@@ -64,6 +66,23 @@ def test_a_score_of_zero_is_a_hit() -> None:
     cache = ScoreCache(2)
     cache.put(b"a", 0.0)
     assert cache.get(b"a") == 0.0
+
+
+def test_what_changes_scores_changes_the_models_key_and_no_password_stands_in_it() -> None:
+    profile = MemoryProfile(name="t", reranker="remote", reranker_model="m", reranker_url="http://ann:secret@one:80/v1")
+    changed: list[dict[str, Any]] = [
+        {"reranker_url": "http://two:80/v1"},
+        {"reranker_url": "http://one:81/v1"},
+        {"reranker": "qwen3"},
+        {"reranker_model": "n"},
+        {"max_length": 100},
+        {"device": "cuda"},
+        {"dtype": "bfloat16"},
+    ]
+    keys = {model_key(profile), *(model_key(dataclasses.replace(profile, **change)) for change in changed)}
+    assert len(keys) == len(changed) + 1
+    assert model_key(profile) == model_key(dataclasses.replace(profile, token_budget=64, rerank_batch=1))
+    assert not any("secret" in str(key) for key in keys)
 
 
 # --- turns and chunks

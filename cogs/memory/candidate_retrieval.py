@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cogs.memory.query_terms import AuthorNames, parse_question
 from cogs.memory.rank_fusion import united
 from cogs.memory.recall_records import Stage
-from cogs.memory.rerankers.candidate_pool import CandidatePool
+from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ class CandidateRetrieval:
     """The retrieval legs over one store."""
 
     def __init__(self, profile: MemoryProfile, store: MemoryStore, embedding: EmbeddingService) -> None:
-        self._profile = profile
+        self.profile = profile
         self._store = store
         self._embedding = embedding
         self._names: dict[int, tuple[float, AuthorNames]] = {}
@@ -53,31 +53,39 @@ class CandidateRetrieval:
     async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
         """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
         question = parse_question(query)
-        encoded = await self._embedding.encode_query(query)
+        encoded, space = await self._embedding.encode_query(query)
         clock.lap("embed", 1)
         keyword: Sequence[Hit] = ()
         dense: Sequence[Hit] = ()
-        if self._profile.retriever != "vector":
-            keyword = await self._store.lexical(scope, question.keywords, self._profile.keyword_candidates)
+        if self.profile.retriever != "vector":
+            keyword = await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
             clock.lap("keyword", len(keyword))
-        if self._profile.retriever != "keyword":
-            dense = await self._store.dense(scope, encoded.vector, self._profile.vector_candidates)
+        if self.profile.retriever != "keyword":
+            if space != self._embedding.space:  # the embedder was swapped meanwhile
+                encoded, _ = await self._embedding.encode_query(query)
+            dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
             clock.lap("vector", len(dense))
         candidates = await self._with_neighbours(scope, united(keyword, dense))
         around = await self._store.neighbours(scope, candidates)
         context = dict.fromkeys(i for n in around.values() for i in n.ids())
-        rows = await self._store.load(scope, list(dict.fromkeys([*candidates, *context])))
-        clock.lap("load", len(rows))
+        sketches = await self._store.sketches(scope, list(dict.fromkeys([*candidates, *context])))
+        clock.lap("sketches", len(sketches))
         return CandidatePool(
             question=question,
             encoded=encoded,
-            names=await self._author_names(scope.guild_id),
-            candidates=[i for i in candidates if i in rows],
-            rows=rows,
+            candidates=[i for i in candidates if i in sketches],
+            sketches=sketches,
             neighbours=around,
-            keyword_scores={hit.message_id: hit.score for hit in keyword},
-            vector_scores={hit.message_id: hit.score for hit in dense},
+            keyword_scores={hit.message_id: hit.score for hit in keyword if hit.message_id in sketches},
+            vector_scores={hit.message_id: hit.score for hit in dense if hit.message_id in sketches},
         )
+
+    async def load(self, scope: Scope, pool: CandidatePool, best: Sequence[int]) -> Shortlist:
+        """Load the best candidates of a pool and the messages around them."""
+        context = dict.fromkeys(i for b in best if b in pool.neighbours for i in pool.neighbours[b].ids())
+        rows = await self._store.load(scope, list(dict.fromkeys([*best, *context])))
+        names = await self._author_names(scope.guild_id)
+        return Shortlist(pool, [i for i in best if i in rows], rows, names)
 
     async def _with_neighbours(self, scope: Scope, hits: list[int]) -> list[int]:
         """Add the messages before and after each hit: the answer often stands beside the words that were asked for."""

@@ -10,7 +10,7 @@ from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.records import Embedding, StoredMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class EmbeddingService:
         self._load = load
         self._encoder: Encoder | None = None
         self._loading = asyncio.Lock()
+        self.swapping = asyncio.Lock()
+        """Held while one batch is embedded *and* stored, and while the model is swapped: no batch mixes spaces."""
         self.encoded = 0
         """Documents encoded since the start."""
 
@@ -64,10 +66,10 @@ class EmbeddingService:
             raise ModelUnavailable("The embedder is still loading; try again in a moment.")
         return self._encoder.space
 
-    async def encode_query(self, text: str) -> EncodedQuery:
-        """Encode a question; it goes before all background work."""
+    async def encode_query(self, text: str) -> tuple[EncodedQuery, Space]:
+        """Encode a question, before all background work; return it with the space it belongs to."""
         encoder = await self._ready()
-        return await self._worker.run(encoder.encode_query, text)
+        return await self._worker.run(encoder.encode_query, text), encoder.space
 
     async def encode(self, texts: Sequence[str]) -> list[EncodedText]:
         """Encode texts that somebody waits for."""
@@ -88,6 +90,24 @@ class EmbeddingService:
             ]
         self.encoded += len(messages)
         return embeddings
+
+    async def reload(self, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]) -> Space:
+        """Load the embedder of ``profile`` beside the one that serves, and swap them.
+
+        Args:
+            profile: names the new embedder.
+            use: told the new space at the moment of the swap, while nothing is being embedded.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded; the old one stays.
+        """
+        fresh = await asyncio.to_thread(self._load, profile)
+        async with self.swapping:
+            await use(fresh.space)
+            old, self._encoder, self._profile = self._encoder, fresh, profile
+        if old is not None:
+            await self._worker.run_background(old.close)  # behind the questions that still hold it
+        return fresh.space
 
     async def close(self) -> None:
         """Free the model; may be called twice."""

@@ -104,6 +104,10 @@ class IngestQueue:
         """Wait until every event put so far is in the store. Raises StoreError if the store refuses."""
         await self._until(self._events.join())
 
+    def take_up_work(self) -> None:
+        """Look for messages without a vector: a new space makes all of them wait."""
+        self._work.set()
+
     async def embedded(self) -> None:
         """Wait until every event put so far is applied and nothing waits for a vector."""
         await self.stored()
@@ -165,13 +169,20 @@ class IngestQueue:
             await self._store.delete(event.guild_id, event.message_ids)
             self._on_change({event.guild_id})
 
+    async def _embed_batch(self) -> Sequence[StoredMessage]:
+        """Embed the newest messages that wait, in one space; return them."""
+        async with self._embedding.swapping:
+            messages = await self._store.claim_unembedded(BATCH)
+            if messages:
+                await self._store.put_embeddings(await self._embedding.embed(messages))
+        return messages
+
     async def _embed_backlog(self) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
             try:
-                while messages := await self._store.claim_unembedded(BATCH):
-                    await self._store.put_embeddings(await self._embedding.embed(messages))
+                while messages := await self._embed_batch():
                     self._recent.append((time.monotonic(), len(messages)))
                     self._on_change({message.guild_id for message in messages})
             except MemoryCogError as error:

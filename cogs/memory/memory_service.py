@@ -20,6 +20,7 @@ from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.factory import load_reranker
 from cogs.memory.worker import ModelWorker
+from profiles import load_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cogs.memory.recall_records import RankedCandidate, Ranking
     from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
     from cogs.memory.reranker_service import Order
-    from cogs.memory.rerankers.candidate_pool import CandidatePool
+    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
     from cogs.memory.serving_model import LoadReranker
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
@@ -168,14 +169,18 @@ class MemoryService:
         cached = self._cache.get(scope.guild_id, key)
         if cached is None:
             pool = await self.retrieval.pool(query, scope, clock)
+            ids = await self.reranker.shortlist(pool, order)
+            clock.lap("late_interaction", len(pool.candidates))
+            best = await self.retrieval.load(scope, pool, ids)
+            clock.lap("load", len(best.rows))
             ranking = await self.reranker.rank(
-                pool,
+                best,
                 order=order,
                 deadline_ms=self._time_left(surface, clock),
                 instruction=instruction,
                 guild_id=scope.guild_id,
             )
-            results = _results(pool, ranking.candidates, limit, collapse=collapse)
+            results = _results(best, ranking.candidates, limit, collapse=collapse)
             cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
             if not ranking.degraded:  # the next one may have more luck
                 self._cache.put(scope.guild_id, generation, key, cached)
@@ -189,6 +194,35 @@ class MemoryService:
         self._cache.invalidate([guild_id])
         self._cache.clear()
         self.retrieval.forget_names(guild_id)
+
+    async def reload(self, profile: MemoryProfile | str | None = None) -> str:
+        """Load the models of another profile beside the old ones, test them and swap; return a sentence.
+
+        Args:
+            profile: one, or its name; None reads the models of the present one anew.
+
+        Recalls under way end with the models they began with. When the embedder changes, all messages are embedded
+        again in the background; until then they are found by their words.
+
+        Raises:
+            ModelError: a model cannot be loaded or fails its test; the old ones stay.
+            ProfileError: there is no such profile.
+        """
+        if isinstance(profile, str):
+            profile = load_profile(profile)
+        profile = profile or self.profile
+        sentence = await self.reranker.reload(profile)
+        before = self.embedding.space
+        space = await self.embedding.reload(profile, self.store.use_space)
+        self.profile = self.retrieval.profile = profile
+        self.queue.take_up_work()
+        if space != before:
+            sentence += f" The embedder is {space.model} now; messages are embedded again in the background."
+        return sentence
+
+    def get_statistics(self) -> dict[str, float | int]:
+        """Figures of the query cache, by name."""
+        return self._cache.get_statistics()
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes of the store, of one guild or of all."""
@@ -244,14 +278,14 @@ def check_query(query: str) -> str:
 
 
 def _results(
-    pool: CandidatePool, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
+    best: Shortlist, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
 ) -> tuple[RecalledMessage, ...]:
     """The first ``limit`` candidates with their surroundings; same words are shown once."""
     chosen: list[RankedCandidate] = []
     first_with: dict[str, int] = {}
     copies: dict[int, int] = {}
     for candidate in ranked:
-        words = " ".join(pool.words(candidate.message_id)) if collapse else ""
+        words = " ".join(best.words(candidate.message_id)) if collapse else ""
         original = first_with.get(words) if words.count(" ") >= 2 else None
         if original is not None:
             copies[original] = copies.get(original, 0) + 1
@@ -261,17 +295,18 @@ def _results(
         else:
             break
     return tuple(
-        _result(pool, candidate, rank, copies.get(candidate.message_id, 0))
+        _result(best, candidate, rank, copies.get(candidate.message_id, 0))
         for rank, candidate in enumerate(chosen, start=1)
     )
 
 
-def _result(pool: CandidatePool, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
+def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
     message_id = candidate.message_id
+    pool = best.pool
     before, after = surroundings(pool.neighbours[message_id]) if message_id in pool.neighbours else ((), ())
     own = candidate.late_interaction_score
     return RecalledMessage(
-        message=pool.rows[message_id].message,
+        message=best.rows[message_id].message,
         rank=rank,
         score=candidate.score,
         relevance=candidate.rerank_score if candidate.rerank_score is not None else min(1.0, max(0.0, own or 0.0)),
@@ -280,8 +315,8 @@ def _result(pool: CandidatePool, candidate: RankedCandidate, rank: int, duplicat
         late_interaction_score=own,
         rerank_score=candidate.rerank_score,
         rerank_log_odds=candidate.rerank_log_odds,
-        before=tuple(pool.rows[i].message for i in before if i in pool.rows),
-        after=tuple(pool.rows[i].message for i in after if i in pool.rows),
+        before=tuple(best.rows[i].message for i in before if i in best.rows),
+        after=tuple(best.rows[i].message for i in after if i in best.rows),
         duplicates=duplicates,
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from cogs.memory.exceptions import ScoringFailed
 from cogs.memory.rerankers import Pair
+from cogs.memory.rerankers.proof import TRIPLETS, prove_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,52 +27,7 @@ if TYPE_CHECKING:
 _WINDOW = 500
 """Calls and rankings that the running figures look back on: what broke yesterday must show today."""
 
-_REQUIRED = 5
-"""Of the six triplets: small models may miss one, an untrained one gets as far once in nine times."""
-
 _INSTRUCTION = "Given a question, find the chat message that answers it."
-
-
-class Triplet(NamedTuple):
-    """A question, a message that answers it and one that has nothing to do with it."""
-
-    query: str
-    answer: str
-    distractor: str
-
-
-TRIPLETS = (
-    Triplet(
-        "Which port does the database listen on?",
-        "the database listens on port 5433, because 5432 was taken",
-        "I left the photography course after a week",
-    ),
-    Triplet(
-        "Where do we meet for dinner on Friday?",
-        "dinner on Friday is at the Thai place by the station, we meet at seven",
-        "my keyboard has a sticky space bar",
-    ),
-    Triplet(
-        "How do I stop a Docker container?",
-        "docker stop and then the name of the container, or docker kill if it hangs",
-        "the container ships in the harbour were huge",
-    ),
-    Triplet(
-        "Who is allowed to delete channels?",
-        "only admins may delete channels, moderators can just hide them",
-        "congratulations on your exam!",
-    ),
-    Triplet(
-        "What is the name of Mia's dog?",
-        "Mia's dog is called Biscuit, a brown beagle",
-        "what a game last night, two goals in overtime",
-    ),
-    Triplet(
-        "Why did the last deploy fail?",
-        "the last deploy failed because the migration ran out of disk space",
-        "it will rain all weekend, take an umbrella",
-    ),
-)
 
 
 class Proof(NamedTuple):
@@ -99,24 +55,21 @@ class ProvesItself(Protocol):
 
 
 def prove(reranker: Reranker) -> Proof:
-    """Have a reranker order known texts: by its own test if it has one, else at least five of six triplets.
+    """Have a reranker order known texts: by its own test if it has one, else by clear-cut examples.
 
     Raises:
         ScoringFailed: it gave no usable scores at all.
     """
     if isinstance(reranker, ProvesItself):
-        outcome = reranker.self_test()
-        return Proof(outcome.ok, outcome.detail)
-    scores = checked_scores(reranker.score(_test_pairs()), 2 * len(TRIPLETS))
-    margins = scores[0::2] - scores[1::2]
-    right = int((margins > 0).sum())
-    detail = f"{right} of {len(TRIPLETS)} test questions in the right order, smallest margin {margins.min():.2f}."
-    return Proof(right >= _REQUIRED, detail)
+        outcome: _Outcome = reranker.self_test()
+    else:
+        outcome = prove_order(lambda pairs: checked_scores(reranker.score(pairs), len(pairs)), _INSTRUCTION)
+    return Proof(outcome.ok, outcome.detail)
 
 
 def time_tokens(reranker: Reranker) -> float:
-    """Return the milliseconds that a token of a short, warm batch takes: a first estimate, rather too high."""
-    pairs = _test_pairs()[:4]
+    """Return the milliseconds that a token of a short batch takes: a first estimate, rather too high."""
+    pairs = [Pair(TRIPLETS[0].query, triplet.answer, _INSTRUCTION) for triplet in TRIPLETS]
     tokens = sum(max(1, count) for count in reranker.token_counts(pairs))
     start = time.perf_counter()
     reranker.score(pairs)
@@ -223,10 +176,6 @@ class RerankStatistics:
             "call_ms_p50": _quantile(durations, 0.50),
             "call_ms_p95": _quantile(durations, 0.95),
         }
-
-
-def _test_pairs() -> list[Pair]:
-    return [Pair(t.query, text, _INSTRUCTION) for t in TRIPLETS for text in (t.answer, t.distractor)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -46,6 +46,16 @@ class QueryCache:
         for guild_id in guild_ids:
             self._generation[guild_id] += 1
 
+    def get_statistics(self) -> dict[str, float | int]:
+        """Hits, misses, hit rate (0–1) and size, named ``query_cache_…``."""
+        asked = self.hits + self.misses
+        return {
+            "query_cache_hits": self.hits,
+            "query_cache_misses": self.misses,
+            "query_cache_hit_rate": self.hits / asked if asked else 0.0,
+            "query_cache_size": len(self._answers),
+        }
+
     def clear(self) -> None:
         """Forget all answers."""
         self._answers.clear()

@@ -90,7 +90,8 @@ class Question:
 
 def split_words(text: str) -> list[str]:
     """Return the lower-cased words of ``text`` without possessive ``'s``."""
-    return [_POSSESSIVE.sub("", match.group().lower()) for match in _WORD.finditer(text)]
+    words = _WORD.findall(text.lower())
+    return [_POSSESSIVE.sub("", word) if word.endswith("s") else word for word in words]
 
 
 def parse_question(text: str) -> Question:

@@ -73,11 +73,11 @@ def score_chunk(offers: Sequence[Offer], model: ServingModel, clock: Callable[[]
         _count_tokens(uncounted, model.reranker)
         chunk.taken, chunk.hopeless = cut(offers, model, clock())
         if chunk.taken:
-            start = time.perf_counter()
             with model.lock, raises_out_of_memory():
+                start = time.perf_counter()
                 scores = model.reranker.score([offer.waiting.pair for offer in chunk.taken])
+                chunk.milliseconds = (time.perf_counter() - start) * 1000
             chunk.log_odds = checked_scores(scores, len(chunk.taken))
-            chunk.milliseconds = (time.perf_counter() - start) * 1000
     except Exception as error:  # noqa: BLE001 - a reranker may be anybody's class; the failure is counted and said
         chunk.failure = _failure(error)
     return chunk

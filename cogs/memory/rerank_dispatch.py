@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 _MAX_FAILED_CHUNKS = 2
 """One poisoned document costs one chunk; a model that fails again is broken."""
 
+_LARGE_DOCUMENT = 512
+"""Tokens: a longer document that does not fit is left out; if a shorter one does not, the device is of no use."""
+
 
 class RerankDispatcher:
     """Runs while calls wait. For the event loop's thread only.
@@ -37,7 +40,7 @@ class RerankDispatcher:
         cache: keeps every score, also those of callers that did not wait for them.
         statistics: counts.
         clock: of the calls' deadlines.
-        on_exhausted: told once of a model for which even the smallest chunk was too large.
+        on_exhausted: told once of a model for which even a small chunk was too large, on another device than the CPU.
     """
 
     def __init__(
@@ -90,15 +93,15 @@ class RerankDispatcher:
         while offers := self._queue.take_turn():
             model = offers[0].call.model
             model.retain()
-            chunk = await self._score(offers, model)  # if this is cancelled, the worker may go on: no release
+            job = await self._run_chunk(offers, model)  # if this is cancelled, the worker may go on: no release
             try:
-                if chunk is not None:
-                    self._settle(chunk, model)
+                if job is not None:
+                    self._settle(job.result(), model)
             finally:
                 model.release()
 
-    async def _score(self, offers: list[Offer], model: ServingModel) -> Chunk | None:
-        """Return the outcome, or None when the worker takes no more work and all calls have been ended."""
+    async def _run_chunk(self, offers: list[Offer], model: ServingModel) -> asyncio.Future[Chunk] | None:
+        """Return what the worker is done with, or None when it takes no more work and all calls have been ended."""
         try:
             job = asyncio.wrap_future(
                 self._worker.submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
@@ -111,7 +114,7 @@ class RerankDispatcher:
             for call in list(self._queue):
                 self._end(call, "the bot is shutting down")
             return None
-        return job.result()
+        return job
 
     def _settle(self, chunk: Chunk, model: ServingModel) -> None:
         for call in chunk.hopeless:
@@ -138,10 +141,7 @@ class RerankDispatcher:
 
     def _settle_failure(self, chunk: Chunk, failure: ChunkFailure, model: ServingModel) -> None:
         self._say_once(failure, model)
-        if failure.kind == "out_of_memory":
-            self._statistics.out_of_memory += 1
-            if len(chunk.taken) <= 1 or not model.shrink(chunk.tokens):
-                self._exhaust(model, failure.reason)
+        if failure.kind == "out_of_memory" and self._makes_room(chunk, failure, model):
             return
         self._statistics.failures += 1
         self._statistics.non_finite += failure.kind == "non_finite"
@@ -160,14 +160,19 @@ class RerankDispatcher:
             if not call.waiting or call.failed_chunks >= _MAX_FAILED_CHUNKS:
                 self._end(call)
 
-    def _exhaust(self, model: ServingModel, reason: str) -> None:
-        """End the calls of a model that has no memory to work in."""
-        moves = model.profile.device != "cpu"
+    def _makes_room(self, chunk: Chunk, failure: ChunkFailure, model: ServingModel) -> bool:
+        """Go on with smaller chunks, or without this device. Returns False if neither helps."""
+        self._statistics.out_of_memory += 1
+        if len(chunk.taken) > 1 and model.shrink(chunk.tokens):
+            return True
+        if model.profile.device == "cpu" or chunk.tokens > _LARGE_DOCUMENT:
+            return False
         for call in [call for call in self._queue if call.model is model]:
-            call.must_move = moves
-            self._end(call, reason)
-        if moves and model.in_service:
+            call.must_move = True
+            self._end(call, failure.reason)
+        if model.in_service:
             self._on_exhausted(model)
+        return True
 
     def _end(self, call: RerankCall, reason: str | None = None) -> None:
         self._queue.remove(call)
@@ -180,12 +185,11 @@ class RerankDispatcher:
 
     def _pass_on_failure(self, task: asyncio.Task[None]) -> None:
         """Let no caller wait for a dispatcher that has died."""
-        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or (error := task.exception()) is None:
+            return
         for call in list(self._queue):
             self._queue.remove(call)
-            if error is None:
-                call.finish("the reranker stopped")
-            elif not call.is_over:
+            if not call.is_over:
                 call.finished.set_exception(error)
 
 

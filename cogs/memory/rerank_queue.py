@@ -110,13 +110,13 @@ class RerankCall:
         return float("inf") if self.deadline is None else (self.deadline - now) * 1000
 
     def accept(self, waiting: WaitingPair, log_odds: float) -> None:
-        """Take the score of the next waiting pair."""
-        self._drop(waiting)
+        """Take the score of a waiting pair."""
+        self.waiting.remove(waiting)
         self._put(waiting.places, log_odds)
 
     def give_up(self, waiting: WaitingPair) -> None:
-        """Leave the next waiting pair unscored."""
-        self._drop(waiting)
+        """Leave a waiting pair unscored."""
+        self.waiting.remove(waiting)
         self.failed_pairs += len(waiting.places)
 
     def finish(self, reason: str | None = None) -> None:
@@ -125,11 +125,6 @@ class RerankCall:
             self.reasons.append(reason)
         if not self.finished.done():
             self.finished.set_result(None)
-
-    def _drop(self, waiting: WaitingPair) -> None:
-        first = self.waiting.popleft()
-        if first is not waiting:
-            raise RuntimeError("pairs of a call must be scored in order")
 
     def _put(self, places: list[int], log_odds: float) -> None:
         self.log_odds[places] = log_odds

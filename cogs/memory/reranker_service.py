@@ -24,14 +24,15 @@ from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.built_in import BuiltInReranker
 from cogs.memory.rerankers.factory import load_reranker
 from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION
-from cogs.memory.rerankers.structure import StructureWeights, rank_pool
+from cogs.memory.rerankers.structure import TOP, StructureWeights
+from cogs.memory.rerankers.structure_features import structure_features
 from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cogs.memory.model_reranking import ModelScores
-    from cogs.memory.rerankers.candidate_pool import CandidatePool
+    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
     from cogs.memory.serving_model import LoadReranker
     from profiles import MemoryProfile
 
@@ -95,39 +96,42 @@ class RerankerService:
             await self._reranking.start()
             await self._reranking.ready()
 
+    async def shortlist(self, pool: CandidatePool, order: Order | None = None) -> list[int]:
+        """Return the ids that are worth loading, best first: by the first stage of the order that `rank` will use."""
+        return await self._worker.run(_first_stage, pool, order or self._built_in_order)
+
     async def rank(
         self,
-        pool: CandidatePool,
+        best: Shortlist,
         *,
         order: Order | None = None,
         deadline_ms: float | None = None,
         instruction: str | None = None,
         guild_id: int = 0,
     ) -> Ranking:
-        """Rank a pool, best first.
+        """Rank a shortlist, best first.
 
         Args:
-            pool: the candidates of one question.
+            best: the candidates of one question, in the order of `shortlist`.
             order: one of `ORDERS` in place of what the profile says; without it the full built-in ranking with the
                 model on top, or reciprocal rank fusion when the profile's reranker is "none".
             deadline_ms: how long the model may take; None for as long as it needs.
             instruction: what "relevant" means, for models that read one; None for `CHAT_INSTRUCTION`.
             guild_id: whose question it is; guilds take turns at the model.
         """
-        built_in = await self._rank_built_in(pool, order or self._built_in_order)
+        built_in = await self._rank_built_in(best, order or self._built_in_order)
         if self._reranking is None or order is not None or not built_in.candidates:
-            self._observe(pool, built_in)
+            self._observe(best, built_in)
             return built_in
-        best = list(built_in.candidates[: self._profile.rerank_candidates])
-        pairs = [Pair(pool.question.text, _document(pool, c), instruction or CHAT_INSTRUCTION) for c in best]
+        read = list(built_in.candidates[: self._profile.rerank_candidates])
+        pairs = [Pair(best.question.text, _document(best, c), instruction or CHAT_INSTRUCTION) for c in read]
         scores = await self._reranking.score(
             pairs, deadline_ms=None if deadline_ms is None else max(1, int(deadline_ms)), guild_id=guild_id
         )
-        ranking = _fused_with_model(built_in, best, scores)
-        self._reranking.note_ranking(
-            [c.message_id for c in best], [c.message_id for c in ranking.candidates[: len(best)]]
-        )
-        self._observe(pool, ranking)
+        ranking = _fused_with_model(built_in, read, scores)
+        after = [c.message_id for c in ranking.candidates[: len(read)]]
+        self._reranking.note_ranking([c.message_id for c in read], after)
+        self._observe(best, ranking)
         return ranking
 
     async def rerank_results(
@@ -243,28 +247,28 @@ class RerankerService:
     def _built_in_order(self) -> Order:
         return "rrf" if self._profile.reranker == "none" else "structure"
 
-    async def _rank_built_in(self, pool: CandidatePool, order: Order) -> Ranking:
+    async def _rank_built_in(self, best: Shortlist, order: Order) -> Ranking:
         start = time.perf_counter()
         degraded: tuple[str, ...] = ()
-        try:
-            ranked = await self._worker.run(self._rank_pool, pool, order)
-        except ModelError as error:
-            log.exception("Ranking failed")
-            ranked, degraded, order = _by_rank(_fused(pool)), (f"Not reranked: {error}",), "rrf"
+        ranked = _in_first_order(best, order)
+        if order == "structure" and best.candidates:
+            try:
+                ranked = await self._worker.run(self._by_structure, best)
+            except ModelError as error:
+                log.exception("The structure ranker failed")
+                degraded, order = (f"Ranked by late interaction alone: {error}",), "late_interaction"
         stage = Stage(order, (time.perf_counter() - start) * 1000, len(ranked))
         return Ranking(ranked, (stage,), order, degraded=degraded)
 
-    def _rank_pool(self, pool: CandidatePool, order: Order) -> list[RankedCandidate]:
-        if order in ("vector", "keyword"):
-            scores = pool.vector_scores if order == "vector" else pool.keyword_scores
-            return _by_rank(sorted(scores.items(), key=lambda item: (-item[1], -item[0])))
-        if order == "rrf":
-            return _by_rank(_fused(pool))
-        if order == "structure" and self._weights is None:
+    def _by_structure(self, best: Shortlist) -> list[RankedCandidate]:
+        if self._weights is None:
             self._weights = StructureWeights.load()
-        ranked = rank_pool(pool, self._weights if order == "structure" else None)
-        own = dict(zip(pool.candidates, pool.late_interaction.tolist(), strict=True))
-        return [RankedCandidate(i, score, late_interaction_score=own[i]) for i, score in ranked]
+        scores = self._weights.score(*structure_features(best))
+        order = np.argsort(-scores, kind="stable")
+        return [
+            RankedCandidate(best.candidates[row], float(scores[row]), float(best.late_interaction[row]))
+            for row in order
+        ]
 
     async def _score(self, pairs: Sequence[Pair]) -> tuple[list[float], str | None]:
         """Log-odds of each pair (NaN where there is none), and why some are missing."""
@@ -276,10 +280,10 @@ class RerankerService:
         scores = await self._reranking.score(pairs, deadline_ms=self._profile.rerank_deadline_ms)
         return scores.log_odds.tolist(), scores.reason
 
-    def _observe(self, pool: CandidatePool, ranking: Ranking) -> None:
+    def _observe(self, best: Shortlist, ranking: Ranking) -> None:
         if ranking.candidates:
             self._calls += 1
-            before = _fused(pool)
+            before = reciprocal_rank_fusion(best.pool.keyword_scores, best.pool.vector_scores)
             self._top1_changed += bool(before) and before[0][0] != ranking.candidates[0].message_id
 
 
@@ -291,23 +295,23 @@ def _with_model(profile: MemoryProfile, model: str | None) -> MemoryProfile:
     return replace(profile, reranker_model=model, reranker=kind)
 
 
-def _document(pool: CandidatePool, candidate: RankedCandidate) -> str:
-    message = pool.rows[candidate.message_id].message
+def _document(best: Shortlist, candidate: RankedCandidate) -> str:
+    message = best.rows[candidate.message_id].message
     return f"{message.author_name}: {message.text}"
 
 
-def _fused_with_model(built_in: Ranking, best: Sequence[RankedCandidate], scores: ModelScores) -> Ranking:
-    """Put the model's scores on top of the built-in order of the ``best``; the others follow as they were."""
+def _fused_with_model(built_in: Ranking, read: Sequence[RankedCandidate], scores: ModelScores) -> Ranking:
+    """Put the model's scores on top of the built-in order of what it ``read``; the others follow as they were."""
     reasons = [*built_in.degraded, *((f"Not all reranked: {scores.reason}.",) if scores.reason else ())]
     reasons += [f"The reranker's order is not to be trusted: {scores.degraded}."] if scores.degraded else []
     if not scores.scored:
-        return replace(built_in, rerank_of=len(best), degraded=tuple(reasons))
+        return replace(built_in, rerank_of=len(read), degraded=tuple(reasons))
     known = np.isfinite(scores.log_odds)
-    model = np.full(len(best), 0.0)
+    model = np.full(len(read), 0.0)
     model[known] = scaled(scores.log_odds[known])
     model[~known] = model[known].mean()  # unknown is neither good nor bad
-    fused = MODEL_WEIGHT * model + (1 - MODEL_WEIGHT) * scaled(np.array([c.score for c in best]))
-    lift = max((c.score for c in built_in.candidates[len(best) :]), default=0.0) + 1.0
+    fused = MODEL_WEIGHT * model + (1 - MODEL_WEIGHT) * scaled(np.array([c.score for c in read]))
+    lift = max((c.score for c in built_in.candidates[len(read) :]), default=0.0) + 1.0
     ranked = [
         replace(
             candidate,
@@ -315,12 +319,12 @@ def _fused_with_model(built_in: Ranking, best: Sequence[RankedCandidate], scores
             rerank_score=_probability(float(scores.log_odds[row])) if known[row] else None,
             rerank_log_odds=float(scores.log_odds[row]) if known[row] else None,
         )
-        for row, candidate in enumerate(best)
+        for row, candidate in enumerate(read)
     ]
     ranked.sort(key=lambda candidate: -candidate.score)
     stage = Stage(scores.model, scores.milliseconds, scores.scored)
     return Ranking(
-        [*ranked, *built_in.candidates[len(best) :]],
+        [*ranked, *built_in.candidates[len(read) :]],
         (*built_in.stages, stage),
         scores.model,
         reranked=scores.scored,
@@ -357,10 +361,24 @@ def _checked(top_k: int | None) -> int | None:
     return top_k
 
 
-def _fused(pool: CandidatePool) -> list[tuple[int, float]]:
-    fused = reciprocal_rank_fusion(pool.keyword_scores, pool.vector_scores)
-    return [item for item in fused if item[0] in pool.rows]
+def _first_stage(pool: CandidatePool, order: Order) -> list[int]:
+    if order in ("structure", "late_interaction"):
+        return pool.best(TOP)
+    return [message_id for message_id, _ in _retrieval_order(pool, order)][:TOP]
 
 
-def _by_rank(scored: Sequence[tuple[int, float]]) -> list[RankedCandidate]:
-    return [RankedCandidate(message_id, score) for message_id, score in scored]
+def _retrieval_order(pool: CandidatePool, order: Order) -> list[tuple[int, float]]:
+    """The order of one leg, or of both fused, with its scores."""
+    if order == "rrf":
+        return reciprocal_rank_fusion(pool.keyword_scores, pool.vector_scores)
+    scores = pool.vector_scores if order == "vector" else pool.keyword_scores
+    return sorted(scores.items(), key=lambda item: (-item[1], -item[0]))
+
+
+def _in_first_order(best: Shortlist, order: Order) -> list[RankedCandidate]:
+    """The shortlist as it stands, with the scores of the stage that put it in order."""
+    if order in ("structure", "late_interaction"):
+        scores = zip(best.candidates, best.base.tolist(), best.late_interaction.tolist(), strict=True)
+        return [RankedCandidate(message_id, base, own) for message_id, base, own in scores]
+    by_id = dict(_retrieval_order(best.pool, order))
+    return [RankedCandidate(message_id, by_id[message_id]) for message_id in best.candidates]

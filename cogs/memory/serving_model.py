@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.model_cache import ModelKey
@@ -220,9 +221,13 @@ class ModelLoader:
 
 def model_key(profile: MemoryProfile) -> ModelKey:
     """Return what decides the scores of a profile's reranker."""
+    server = urlsplit(profile.reranker_url or "")
     return ModelKey(
         tenant="reranking",
-        provider=profile.reranker,
+        # without the user and password that an address may hold: keys are logged
+        provider=f"{profile.reranker} {server.hostname}:{server.port}{server.path}"
+        if server.hostname
+        else profile.reranker,
         model=profile.reranker_model or "",
         revision=f"max_length {profile.max_length}",  # the revision of the files is pinned by the model's name
         device=profile.device,

@@ -23,7 +23,7 @@ from cogs.memory.evaluation import GUILD, Outcome, Query, TemporaryFolder, inges
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import Scope
 from cogs.memory.rerankers import structure
-from cogs.memory.rerankers.structure import CLIP, TOP, StructureWeights, rank_pool
+from cogs.memory.rerankers.structure import CLIP, TOP, StructureWeights
 from cogs.memory.rerankers.structure_features import structure_features
 from profiles import load_profile
 
@@ -48,7 +48,6 @@ class Example:
 
     query: Query
     candidates: tuple[int, ...]
-    rest: tuple[int, ...]
     values: NDArray[np.float32]
     """(candidates, features)"""
     file: str
@@ -71,10 +70,9 @@ async def collect(path: Path) -> tuple[list[str], list[Example]]:
                 scope = Scope(GUILD, frozenset([channel.channel_id]))
                 for query in channel.queries:
                     pool = await memory.retrieval.pool(query.text, scope, StageClock())
-                    order = [i for i, _ in rank_pool(pool, None)]
-                    best = pool.restricted(order[:TOP])
+                    best = await memory.retrieval.load(scope, pool, pool.best(TOP))
                     names, values = structure_features(best)
-                    examples.append(Example(query, tuple(order[:TOP]), tuple(order[TOP:]), values, path.name))
+                    examples.append(Example(query, tuple(best.candidates), values, path.name))
     return names, examples
 
 
@@ -144,7 +142,7 @@ def measure(weights: StructureWeights, names: list[str], examples: list[Example]
         if example.query.category == "adversarial":
             continue
         order = np.argsort(-weights.score(names, example.values), kind="stable")
-        found = (*(example.candidates[row] for row in order), *example.rest)
+        found = tuple(example.candidates[row] for row in order)
         outcomes.append(Outcome(example.query, found, 0.0))
     return metrics_of(outcomes, ("R@10", "hit@1", "nDCG@10"))
 

@@ -1,8 +1,12 @@
-"""The candidates of one question with everything known about them, as columns for ranking."""
+"""The candidates of one question with what is known about them, as columns for ranking.
+
+A `CandidatePool` holds what late interaction needs of several hundred candidates: their sketches. Only the best of them
+are loaded whole, with their surroundings: a `Shortlist`, for everything that looks at messages themselves.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,20 +30,82 @@ LEXICAL_WEIGHT = 0.15
 
 @dataclass(frozen=True)
 class CandidatePool:
-    """What the retrieval legs found for one question, plus the messages around it.
+    """What the retrieval legs found for one question, and the sketches of that and of what stands around it.
 
-    ``rows`` holds candidates and context; only ``candidates`` are ranked. Columns over all rows are in the order of
-    ``rows``; a missing neighbour is the extra row at the end, where every column is 0.
+    ``sketches`` are the rows: candidates and context. Only ``candidates`` are ranked.
     """
 
     question: Question
     encoded: EncodedQuery
-    names: AuthorNames
     candidates: Sequence[int]
-    rows: Mapping[int, StoredRow]
+    sketches: Mapping[int, bytes]
     neighbours: Mapping[int, Neighbours]
     keyword_scores: Mapping[int, float]
     vector_scores: Mapping[int, float]
+
+    @cached_property
+    def row_of(self) -> dict[int, int]:
+        """Message id → row."""
+        return {message_id: row for row, message_id in enumerate(self.sketches)}
+
+    @cached_property
+    def own_maxima(self) -> NDArray[np.float32]:
+        """(rows, terms) best match of each question term within each message alone."""
+        terms = keyword_vectors(self.question, self.encoded)
+        if not len(terms):
+            terms = np.zeros((1, self.encoded.token_vectors.shape[1]), dtype=np.float32)
+        return term_maxima(terms, list(self.sketches.values()))
+
+    @cached_property
+    def window_maxima(self) -> NDArray[np.float32]:
+        """(candidates, terms) the same over each candidate's window."""
+        return windowed(self.own_maxima, self.candidates, self.neighbours, self.row_of)
+
+    @cached_property
+    def late_interaction(self) -> NDArray[np.float32]:
+        """(candidates,) windowed late interaction."""
+        mean: NDArray[np.float32] = self.window_maxima.mean(axis=1)
+        return mean
+
+    @cached_property
+    def best_keyword_score(self) -> float:
+        """The best keyword score of all; 1 where there is none, as it divides."""
+        return max(self.keyword_scores.values(), default=0.0) or 1.0
+
+    @cached_property
+    def base(self) -> NDArray[np.float32]:
+        """(candidates,) late interaction and keywords, 0–1: the score before anything fitted."""
+        keywords = np.array([self.keyword_scores.get(i, 0.0) for i in self.candidates], dtype=np.float32)
+        return (1 - LEXICAL_WEIGHT) * min_max(
+            self.late_interaction
+        ) + LEXICAL_WEIGHT * keywords / self.best_keyword_score
+
+    def best(self, count: int) -> list[int]:
+        """The ids of the ``count`` best candidates by base score; ties by older message."""
+        order = sorted(range(len(self.candidates)), key=lambda row: (-float(self.base[row]), self.candidates[row]))
+        return [self.candidates[row] for row in order[:count]]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """The best candidates of a pool, loaded with their surroundings.
+
+    Columns over all rows are in the order of ``rows`` with one more row at the end, where every column is 0: it stands
+    for a neighbour that is missing.
+    """
+
+    pool: CandidatePool
+    candidates: Sequence[int]
+    """In the order of the stage before; each in ``rows``."""
+    rows: Mapping[int, StoredRow]
+    """The candidates and what stands around them."""
+    names: AuthorNames
+    _words: dict[int, list[str]] = field(default_factory=dict, repr=False)
+
+    @property
+    def question(self) -> Question:
+        """The question."""
+        return self.pool.question
 
     @cached_property
     def row_of(self) -> dict[int, int]:
@@ -58,56 +124,60 @@ class CandidatePool:
 
     @cached_property
     def own_maxima(self) -> NDArray[np.float32]:
-        """(rows, terms) best match of each question term within each message alone."""
-        terms = keyword_vectors(self.question, self.encoded)
-        if not len(terms):
-            terms = np.zeros((1, self.encoded.token_vectors.shape[1]), dtype=np.float32)
-        return term_maxima(terms, [row.sketch for row in self.rows.values()])
-
-    @cached_property
-    def window_maxima(self) -> NDArray[np.float32]:
-        """(candidates, terms) the same over each candidate's window."""
-        return windowed(self.own_maxima, self.candidates, self.neighbours, self.row_of)
+        """(rows + 1, terms) best match of each question term within each message alone."""
+        source = self.pool.own_maxima
+        maxima = np.zeros((len(self.rows) + 1, source.shape[1]), dtype=np.float32)
+        known = [(row, self.pool.row_of[i]) for i, row in self.row_of.items() if i in self.pool.row_of]
+        if known:
+            here, there = zip(*known, strict=True)
+            maxima[list(here)] = source[list(there)]
+        return maxima
 
     @cached_property
     def own(self) -> NDArray[np.float32]:
         """(rows + 1,) late interaction of each message alone."""
-        return np.append(self.own_maxima.mean(axis=1), np.float32(0))
+        mean: NDArray[np.float32] = self.own_maxima.mean(axis=1)
+        return mean
+
+    @cached_property
+    def _pool_rows(self) -> list[int]:
+        """(candidates,) their places among the pool's candidates."""
+        place = {message_id: row for row, message_id in enumerate(self.pool.candidates)}
+        return [place[i] for i in self.candidates]
+
+    @cached_property
+    def window_maxima(self) -> NDArray[np.float32]:
+        """(candidates, terms) best match of each question term within each candidate's window."""
+        return self.pool.window_maxima[self._pool_rows]
 
     @cached_property
     def late_interaction(self) -> NDArray[np.float32]:
         """(candidates,) windowed late interaction."""
-        mean: NDArray[np.float32] = self.window_maxima.mean(axis=1)
-        return mean
+        return self.pool.late_interaction[self._pool_rows]
+
+    @cached_property
+    def base(self) -> NDArray[np.float32]:
+        """(candidates,) the score before anything fitted, 0–1 over the pool."""
+        return self.pool.base[self._pool_rows]
 
     @cached_property
     def lexical(self) -> NDArray[np.float32]:
         """(rows + 1,) keyword score over the best keyword score, 0–1."""
-        best = max(self.keyword_scores.values(), default=0.0) or 1.0
-        values = [self.keyword_scores.get(i, 0.0) / best for i in self.rows]
+        values = [self.pool.keyword_scores.get(i, 0.0) / self.pool.best_keyword_score for i in self.rows]
         return np.array([*values, 0.0], dtype=np.float32)
 
     @cached_property
     def vectors(self) -> NDArray[np.float32]:
         """(rows + 1, dim) sentence vectors; zeros for a message that still waits for its vector."""
-        vectors = np.zeros((len(self.rows) + 1, len(self.encoded.vector)), dtype=np.float32)
-        for row, stored in enumerate(self.rows.values()):
-            if stored.vector is not None:
-                vectors[row] = stored.vector
-        return vectors
+        zero = np.zeros(len(self.pool.encoded.vector), dtype=np.float16)
+        found = [zero if row.vector is None else row.vector for row in self.rows.values()]
+        return np.stack([*found, zero]).astype(np.float32)
 
     @cached_property
     def dense(self) -> NDArray[np.float32]:
         """(rows + 1,) cosine of the sentence vectors."""
-        product: NDArray[np.float32] = self.vectors @ self.encoded.vector
+        product: NDArray[np.float32] = self.vectors @ self.pool.encoded.vector
         return product
-
-    @cached_property
-    def base(self) -> NDArray[np.float32]:
-        """(candidates,) late interaction and keywords, 0–1: the score before anything fitted."""
-        return (1 - LEXICAL_WEIGHT) * min_max(self.late_interaction) + LEXICAL_WEIGHT * self.lexical[
-            self.candidate_rows
-        ]
 
     @cached_property
     def named(self) -> list[int]:
@@ -118,33 +188,16 @@ class CandidatePool:
     def around(self, relation: str) -> NDArray[np.intp]:
         """(candidates,) rows of one kind of neighbour; the row past the end where there is none."""
         nobody = len(self.rows)
-        ids = (getattr(self.neighbours[i], relation) if i in self.neighbours else None for i in self.candidates)
+        neighbours = self.pool.neighbours
+        ids = (getattr(neighbours[i], relation) if i in neighbours else None for i in self.candidates)
         rows = (nobody if other is None else self.row_of.get(other, nobody) for other in ids)
         return np.fromiter(rows, dtype=np.intp, count=len(self.candidates))
 
     def words(self, message_id: int) -> list[str]:
         """The words of a message, split once."""
-        cache: dict[int, list[str]] = self.__dict__.setdefault("_words", {})
-        if message_id not in cache:
-            cache[message_id] = split_words(self.rows[message_id].message.text)
-        return cache[message_id]
-
-    def restricted(self, candidates: Sequence[int]) -> CandidatePool:
-        """The same pool with fewer candidates; what was computed per row is kept."""
-        pool = CandidatePool(
-            self.question,
-            self.encoded,
-            self.names,
-            candidates,
-            self.rows,
-            self.neighbours,
-            self.keyword_scores,
-            self.vector_scores,
-        )
-        for name in ("row_of", "messages", "own_maxima", "own", "lexical", "dense", "vectors", "named", "_words"):
-            if name in self.__dict__:
-                pool.__dict__[name] = self.__dict__[name]
-        return pool
+        if message_id not in self._words:
+            self._words[message_id] = split_words(self.rows[message_id].message.text)
+        return self._words[message_id]
 
 
 def min_max(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cogs.memory.exceptions import ScoringFailed
 from cogs.memory.rerankers.content_tokens import ContentTokenizer
-from cogs.memory.rerankers.out_of_memory import raises_out_of_memory
+from cogs.memory.rerankers.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.proof import SelfTest, prove_order
 from cogs.memory.rerankers.source import (
     Source,
@@ -21,6 +21,7 @@ from cogs.memory.rerankers.source import (
     load_config,
     load_tokenizer,
     reading_weights,
+    require_device,
     stored_weights,
 )
 
@@ -89,6 +90,7 @@ class CrossEncoderModel:
         if config.num_labels not in (1, 2):
             raise source.unavailable(f"has {config.num_labels} labels; a reranker has one or two.")
         tokenizer = ContentTokenizer(load_tokenizer(source))
+        require_device(device)
         with raises_out_of_memory():
             model = _load_model(source, device, dtype)
         longest = min(max_length, MAX_LENGTH, model.max_seq_length or MAX_LENGTH)
@@ -144,7 +146,12 @@ class CrossEncoderModel:
 
     def close(self) -> None:
         """Free the weights; may be called twice."""
+        if self._model is None:
+            return
+        device = self._model.device.type
+        self._model.to("meta")  # its model card refers back to it: dropping it alone would free nothing yet
         self._model = None
+        give_memory_back(device)
 
     @property
     def _limit(self) -> int:

@@ -1,8 +1,10 @@
-"""Telling "out of memory" from other failures of a model, so that a smaller batch can be tried."""
+"""Memory of models: telling when it is out, so that a smaller batch can be tried, and giving it back."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -29,3 +31,15 @@ def raises_out_of_memory() -> Iterator[None]:
             raise
         traceback.clear_frames(error.__traceback__)  # its frames would keep the tensors that filled the device
         raise OutOfMemory("The reranker ran out of memory.") from error
+
+
+def give_memory_back(device: str) -> None:
+    """Return what freed weights took to the system: allocators keep it for the next that come, gigabytes of it."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
+    elif sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc has it, musl does not
+        libc.malloc_trim(0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 _ROWS_HINT = 256
@@ -95,7 +96,7 @@ class PackedProjections:
 
 @dataclass(slots=True)
 class DecoderLayer:
-    """One layer; the norms' weights are float32."""
+    """One layer."""
 
     projections: Projections
     attention_norm: Tensor  # (hidden,)
@@ -103,7 +104,7 @@ class DecoderLayer:
     mlp_norm: Tensor  # (hidden,)
 
 
-def take_layer(layer: nn.Module, *, packed: bool) -> DecoderLayer:
+def take_layer(layer: nn.Module, *, packed: bool, norm_dtype: torch.dtype) -> DecoderLayer:
     """Lay out the weights of a ``Qwen3DecoderLayer``; drop that layer afterwards to free the originals."""
     import torch
 
@@ -125,7 +126,12 @@ def take_layer(layer: nn.Module, *, packed: bool) -> DecoderLayer:
         projections = DenseProjections(qkv, attention.o_proj.weight, gate_up, mlp.down_proj.weight)
     attention_norm: Any = layer.input_layernorm
     mlp_norm: Any = layer.post_attention_layernorm
-    return DecoderLayer(projections, attention_norm.weight.float(), torch.cat(norms).float(), mlp_norm.weight.float())
+    return DecoderLayer(
+        projections,
+        attention_norm.weight.detach().to(norm_dtype, copy=True),
+        torch.cat(norms).to(norm_dtype),
+        mlp_norm.weight.detach().to(norm_dtype, copy=True),
+    )
 
 
 def can_pack(weight: Tensor) -> bool:

@@ -11,6 +11,7 @@ more exact; GPUs have fused kernels for the model's own dtype.
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ CONTEXT_CACHE_BYTES = 128 * 2**20
 
 def why_unsupported(config: Any) -> str | None:
     """Return what in a configuration this forward pass does not implement, or None."""
-    rope = config.rope_parameters or {}
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     if config.model_type != "qwen3":
         return f"model type {config.model_type}"
     if any(kind != "full_attention" for kind in config.layer_types):
@@ -67,14 +68,15 @@ class PackedQwen3:
     Args:
         model: a loaded ``Qwen3ForCausalLM`` of a supported configuration; its layers are taken out of it one by one,
             so that the weights never stand in memory twice. It cannot be used afterwards.
+        padded: attend to documents in padded groups and not one by one; by default on every device but the CPU.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, padded: bool | None = None) -> None:
         import torch
 
         config = model.config
-        self._embedding: Tensor = model.model.embed_tokens.weight.detach()
-        self._final_norm: Tensor = model.model.norm.weight.detach().float()
+        self._embedding: Tensor = _own(model.model.embed_tokens.weight.detach())
+        self._final_norm: Tensor = _own(model.model.norm.weight.detach()).float()
         self._inverse_frequencies: Tensor = model.model.rotary_emb.inv_freq.float()  # (head_dim / 2,)
         self._epsilon: float = config.rms_norm_eps
         self._heads: int = config.num_attention_heads
@@ -82,6 +84,7 @@ class PackedQwen3:
         self._head_dim: int = config.head_dim
         self._device: torch.device = self._embedding.device
         self._dtype: torch.dtype = self._embedding.dtype
+        self._is_padded = self._device.type != "cpu" if padded is None else padded
         self._norm_dtype = torch.float32 if self._device.type == "cpu" else self._dtype
         self._contexts = ContextCache(CONTEXT_CACHE_BYTES)
         self._workers: _Workers | None = None
@@ -94,10 +97,7 @@ class PackedQwen3:
 
         layers = []
         for index, layer in enumerate(model.model.layers):
-            taken = take_layer(layer, packed=self.is_prepacked)
-            taken.attention_norm = taken.attention_norm.to(self._norm_dtype)
-            taken.query_key_norm = taken.query_key_norm.to(self._norm_dtype)
-            taken.mlp_norm = taken.mlp_norm.to(self._norm_dtype)
+            taken = take_layer(layer, packed=self.is_prepacked, norm_dtype=self._norm_dtype)
             layers.append(taken)
             model.model.layers[index] = torch.nn.Identity()
         return layers
@@ -115,9 +115,13 @@ class PackedQwen3:
             return result
 
     def fit(self, prompts: Sequence[Prompt], budget: int) -> int:
-        """Return how many of the first prompts make ``budget`` tokens; at least one."""
+        """Return how many of the first prompts to run at once, at least one, so that all runs are about equally long.
+
+        A run is up to a quarter longer than ``budget``: a few tokens too many are no reason for another one.
+        """
         totals = tokens_to_run(prompts, self._contexts)
-        return max(1, sum(total <= budget for total in totals))
+        runs = math.ceil(totals[-1] / (1.25 * budget))
+        return max(1, sum(total * runs <= totals[-1] for total in totals))
 
     def close(self) -> None:
         """End the threads."""
@@ -179,9 +183,9 @@ class PackedQwen3:
         cos, sin = self._rotary(torch.tensor(part.positions, device=self._device))
         masks = CausalMasks(self._heads // self._kv_heads, self._dtype, self._device)
         attention: DocumentAttention = (
-            SingleAttention(part.documents, masks)
-            if self._device.type == "cpu"
-            else PaddedAttention(part.documents, masks, self._device)
+            PaddedAttention(part.documents, masks, self._device)
+            if self._is_padded
+            else SingleAttention(part.documents, masks)
         )
         hidden = functional.embedding(ids, self._embedding).to(self._norm_dtype)
         for index, layer in enumerate(self._layers):
@@ -241,6 +245,11 @@ class PackedQwen3:
         normed = functional.rms_norm(hidden, hidden.shape[-1:], layer.mlp_norm, self._epsilon)
         hidden += layer.projections.mlp(normed.to(self._dtype))
         return hidden
+
+
+def _own(weight: Tensor) -> Tensor:
+    """Copy what may be a view of the mapped file: it would hold all of the file, and crash when that is overwritten."""
+    return weight.clone() if weight.device.type == "cpu" else weight
 
 
 class _Workers:

@@ -19,7 +19,7 @@ class PlainQwen3:
     """Gives the final hidden state at the end of each prompt.
 
     Args:
-        model: a loaded ``Qwen3ForCausalLM``; it stays usable.
+        model: a loaded ``Qwen3ForCausalLM``; it stays usable until `close`.
     """
 
     def __init__(self, model: Any) -> None:
@@ -49,4 +49,5 @@ class PlainQwen3:
         return len(prompts)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Free the weights."""
+        self._model.to("meta")

@@ -75,6 +75,20 @@ def load_tokenizer(source: Source) -> Tokenizer:
     return tokenizer
 
 
+def require_device(device: str) -> None:
+    """Refuse a device that this machine lacks.
+
+    Raises:
+        ModelUnavailable: there is no such device.
+    """
+    import torch
+
+    if (device.startswith("cuda") and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise ModelUnavailable(f"The reranker cannot run on {device}: this machine, or its build of torch, has none.")
+
+
 @contextlib.contextmanager
 def reading_weights(source: Source) -> Iterator[None]:
     """Turn what goes wrong while weights are read into `ModelUnavailable`; other errors pass."""

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
-from cogs.memory.rerankers.structure_features import structure_features
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cogs.memory.rerankers.candidate_pool import CandidatePool
 
 TOP = 120
-"""Candidates by base score that are ranked by structure; the others follow in base order."""
+"""Candidates by base score that are loaded whole and ranked by structure."""
 CLIP = 5.0
 """Bound of a standardised feature."""
 WEIGHTS_FILE = "structure_weights.json"
@@ -85,19 +83,3 @@ class StructureWeights:
         if not np.isfinite(scores).all():
             raise ScoringFailed("The structure ranker gave scores that are not finite.")
         return scores
-
-
-def rank_pool(pool: CandidatePool, weights: StructureWeights | None) -> list[tuple[int, float]]:
-    """Rank a pool: (message id, score), best first. Without weights by the base score alone.
-
-    The structure scores of the best `TOP` are shifted above the base scores of the rest, so scores always fall.
-    """
-    by_base = sorted(range(len(pool.candidates)), key=lambda row: (-float(pool.base[row]), pool.candidates[row]))
-    base = [(pool.candidates[row], float(pool.base[row])) for row in by_base]
-    if weights is None or not base:
-        return base
-    best = pool.restricted([message_id for message_id, _ in base[:TOP]])
-    scores = weights.score(*structure_features(best))
-    lift = 1.0 - float(scores.min())  # base scores are at most 1
-    order = np.argsort(-scores, kind="stable")
-    return [(best.candidates[row], float(scores[row]) + lift) for row in order] + base[TOP:]

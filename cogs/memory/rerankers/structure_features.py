@@ -1,7 +1,7 @@
 """What a message is, not only what it says: the features of the structure ranker.
 
-Each function returns named columns over a pool's candidates, (candidates,) each. Columns that compare use the distance
-to the pool's best, so that they mean the same for every question. Nothing here knows a data set; the weights do.
+Each function returns named columns over the candidates, (candidates,) each. Columns that compare use the distance to
+the best candidate's, so that they mean the same for every question. Nothing here knows a data set; the weights do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogs.memory.query_terms import dates_in
-from cogs.memory.rerankers.candidate_pool import CandidatePool, min_max
+from cogs.memory.rerankers.candidate_pool import Shortlist, min_max
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,49 +25,46 @@ if TYPE_CHECKING:
 SESSION_S = 600.0
 """Messages closer than this belong to one conversation."""
 
-_TIME = re.compile(
-    r"\b(?:yesterday|today|tonight|tomorrow|ago|recently|since|weeks?|weekends?|months?|years?|birthday|anniversary"
-    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|last night|last (?:spring|summer|fall|autumn|winter)"
-    r"|january|february|march|april|june|july|august|september|october|november|december"
-    r"|gestern|heute|morgen|woche|monat|jahr|ayer|hoy|mañana|semana|mes|año"
-    r"|(?:19|20)\d\d|\d{1,2}(?:st|nd|rd|th)|\d{1,2}(?::\d\d)? ?(?:am|pm|uhr))\b",
-    re.IGNORECASE,
-)
-_NUMBER = re.compile(
-    r"\d+|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|couple|dozen|once|twice)\b", re.IGNORECASE
-)
+_WORDS = {
+    "time": """
+        yesterday today tonight tomorrow ago recently since week weeks weekend weekends month months year years birthday
+        anniversary monday mondays tuesday tuesdays wednesday wednesdays thursday thursdays friday fridays saturday
+        saturdays sunday sundays spring summer autumn winter january february march april june july august september
+        october november december gestern heute morgen woche monat jahr ayer hoy mañana semana mes año am pm uhr
+    """,
+    "number": "one two three four five six seven eight nine ten couple dozen once twice",
+    "reason": "because cuz cause since so reason weil denn porque",
+    "place": "in at to from near on into",
+    "first person": "i i'm im i've ive i'll i'd my me mine we our us ich mein yo mi",
+    "second person": "you your you're u ur du dein tu tú",
+}
+_KINDS = {kind: frozenset(words.split()) for kind, words in _WORDS.items()}
 _CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
-_REASON = re.compile(
-    r"\b(?:because|cuz|cause|since|so that|in order|reason|that's why|weil|denn|porque)\b", re.IGNORECASE
-)
-_PLACE = re.compile(r"\b(?:in|at|to|from|near|on|into) (?:the |a |my |our )?[A-Za-z]+")
 _ASKS = re.compile(
     r"^\W*(?:who|what|when|where|why|how|which|do|does|did|is|are|can|could|would|will|have|has|any|anyone)\b",
     re.IGNORECASE,
 )
-_FIRST_PERSON = re.compile(r"\b(?:i|im|ive|my|me|mine|we|our|us|ich|mein|yo|mi)\b", re.IGNORECASE)
-_SECOND_PERSON = re.compile(r"\b(?:you|your|u|ur|du|dein|tu|tú)\b", re.IGNORECASE)
 
 
-def structure_features(pool: CandidatePool) -> tuple[list[str], NDArray[np.float32]]:
+def structure_features(best: Shortlist) -> tuple[list[str], NDArray[np.float32]]:
     """Return the names and the values, (candidates, features), of all features."""
     columns: Columns = {}
     for family in _FAMILIES:
-        columns |= family(pool)
+        columns |= family(best)
     return list(columns), np.stack(list(columns.values()), axis=1).astype(np.float32)
 
 
-def _late_interaction(pool: CandidatePool) -> Columns:
-    own, maxima, rows = pool.own, pool.window_maxima, pool.candidate_rows
-    alone = pool.own_maxima[rows]
+def _late_interaction(best: Shortlist) -> Columns:
+    own, maxima, rows = best.own, best.window_maxima, best.candidate_rows
+    alone = best.own_maxima[rows]
     weights = alone.std(axis=0) + 1e-6  # a term that tells the candidates apart counts more
     weights /= weights.sum()
-    best = alone.max(axis=0)
+    highest = alone.max(axis=0)
     lowest, quartile = maxima.min(axis=1), np.quantile(maxima, 0.25, axis=1)
     return {
-        "base": pool.base,
-        "window_min_max": min_max(pool.late_interaction),
-        "window": _below_best(pool.late_interaction),
+        "base": best.base,
+        "window_min_max": min_max(best.late_interaction),
+        "window": _below_best(best.late_interaction),
         "own": _below_best(own[rows]),
         "own_raw": own[rows],
         "term_lowest": _below_best(lowest),
@@ -76,80 +73,80 @@ def _late_interaction(pool: CandidatePool) -> Columns:
         "own_term_highest": _below_best(alone.max(axis=1)),
         "own_telling": _below_best(alone @ weights),
         "window_telling": _below_best(maxima @ weights),
-        "own_terms_hit": (alone > 0.8 * best).mean(axis=1),
-        "window_terms_hit": (maxima > 0.75 * best).mean(axis=1),
-        "rank": -np.log1p(np.argsort(np.argsort(-pool.base, kind="stable"), kind="stable")),
+        "own_terms_hit": (alone > 0.8 * highest).mean(axis=1),
+        "window_terms_hit": (maxima > 0.75 * highest).mean(axis=1),
+        "rank": -np.log1p(np.argsort(np.argsort(-best.base, kind="stable"), kind="stable")),
     }
 
 
-def _neighbourhood(pool: CandidatePool) -> Columns:
-    rows, previous, following = pool.candidate_rows, pool.around("previous"), pool.around("next")
-    own, best = pool.own, pool.own[pool.candidate_rows].max()
-    by_row = np.zeros(len(pool.rows) + 1, dtype=np.float32)
-    by_row[rows] = pool.base
+def _neighbourhood(best: Shortlist) -> Columns:
+    rows, previous, following = best.candidate_rows, best.around("previous"), best.around("next")
+    own, strongest = best.own, best.own[best.candidate_rows].max()
+    by_row = np.zeros(len(best.rows) + 1, dtype=np.float32)
+    by_row[rows] = best.base
     return {
-        "previous_own": own[previous] - best,
-        "next_own": own[following] - best,
+        "previous_own": own[previous] - strongest,
+        "next_own": own[following] - strongest,
         "previous_better": np.maximum(0, own[previous] - own[rows]),
         "previous_base": by_row[previous],
         "next_base": by_row[following],
-        "session": _session_strength(pool),
-        "replied_own": np.maximum(own[pool.around("reply_to")], own[pool.around("answer")]),
+        "session": _session_strength(best),
+        "replied_own": np.maximum(own[best.around("reply_to")], own[best.around("answer")]),
     }
 
 
-def _session_strength(pool: CandidatePool) -> NDArray[np.float32]:
+def _session_strength(best: Shortlist) -> NDArray[np.float32]:
     """Mean of the three best base scores within one conversation around each candidate, itself among them."""
-    seconds = np.array([pool.messages[row].created_at.timestamp() for row in pool.candidate_rows])
-    channels = np.array([pool.messages[row].channel_id for row in pool.candidate_rows])
+    seconds = np.array([best.messages[row].created_at.timestamp() for row in best.candidate_rows])
+    channels = np.array([best.messages[row].channel_id for row in best.candidate_rows])
     near = (np.abs(seconds[:, None] - seconds) <= SESSION_S) & (channels[:, None] == channels)
-    scores = np.where(near, pool.base, 0)
+    scores = np.where(near, best.base, 0)
     if scores.shape[1] > 3:
         scores = np.partition(scores, -3, axis=1)[:, -3:]
     strength: NDArray[np.float32] = scores.sum(axis=1) / 3
     return strength
 
 
-def _words(pool: CandidatePool) -> Columns:
-    lexical, rows = pool.lexical, pool.candidate_rows
-    keywords = {word for word in pool.question.keywords if not pool.names.is_name(word)} or set(pool.question.keywords)
-    bigrams = pool.question.bigrams
-    exact = [len(keywords.intersection(pool.words(i))) for i in pool.candidates]
-    pairs = [len(bigrams & set(pairwise(w))) for w in map(pool.words, pool.candidates)]
+def _words(best: Shortlist) -> Columns:
+    lexical, rows = best.lexical, best.candidate_rows
+    keywords = {word for word in best.question.keywords if not best.names.is_name(word)} or set(best.question.keywords)
+    bigrams = best.question.bigrams
+    exact = [len(keywords.intersection(best.words(i))) for i in best.candidates]
+    pairs = [len(bigrams & set(pairwise(w))) for w in map(best.words, best.candidates)]
     return {
         "lexical": lexical[rows],
         "lexical_any": (lexical[rows] > 0).astype(np.float32),
-        "previous_lexical": lexical[pool.around("previous")],
-        "next_lexical": lexical[pool.around("next")],
+        "previous_lexical": lexical[best.around("previous")],
+        "next_lexical": lexical[best.around("next")],
         "exact_words": np.array(exact) / max(1, len(keywords)),
         "exact_bigrams": np.array(pairs) / max(1, len(bigrams)),
     }
 
 
-def _dense(pool: CandidatePool) -> Columns:
-    dense, rows = pool.dense, pool.candidate_rows
-    previous, following = dense[pool.around("previous")], dense[pool.around("next")]
-    best = dense[rows].max()
-    leaders = np.argsort(-pool.base, kind="stable")[:3]
-    centre = pool.vectors[rows[leaders]].mean(axis=0)
-    feedback = pool.vectors[rows] @ (centre / (np.linalg.norm(centre) + 1e-9))  # pseudo-relevance feedback
+def _dense(best: Shortlist) -> Columns:
+    dense, rows = best.dense, best.candidate_rows
+    previous, following = dense[best.around("previous")], dense[best.around("next")]
+    nearest = dense[rows].max()
+    leaders = np.argsort(-best.base, kind="stable")[:3]
+    centre = best.vectors[rows[leaders]].mean(axis=0)
+    feedback = best.vectors[rows] @ (centre / (np.linalg.norm(centre) + 1e-9))  # pseudo-relevance feedback
     return {
-        "dense": dense[rows] - best,
-        "previous_dense": previous - best,
-        "next_dense": following - best,
-        "window_dense": np.maximum.reduce([dense[rows], 0.9 * previous, 0.9 * following]) - best,
+        "dense": dense[rows] - nearest,
+        "previous_dense": previous - nearest,
+        "next_dense": following - nearest,
+        "window_dense": np.maximum.reduce([dense[rows], 0.9 * previous, 0.9 * following]) - nearest,
         "feedback": feedback - feedback.mean(),
     }
 
 
-def _people(pool: CandidatePool) -> Columns:
-    named = pool.named
-    authors = np.array([pool.messages[row].author_id for row in pool.candidate_rows])
+def _people(best: Shortlist) -> Columns:
+    named = best.named
+    authors = np.array([best.messages[row].author_id for row in best.candidate_rows])
     speaks = np.isin(authors, named)
-    before = np.array([m.author_id for m in pool.messages] + [0])[pool.around("previous")]
-    mentioned = [pool.names.mentioned_in(pool.words(i)) for i in pool.candidates]
+    before = np.array([m.author_id for m in best.messages] + [0])[best.around("previous")]
+    mentioned = [best.names.mentioned_in(best.words(i)) for i in best.candidates]
     one, several = len(named) == 1, len(named) > 1
-    first_person = _counts(pool, _FIRST_PERSON, 3) / 3
+    first_person = _count(best, _KINDS["first person"], 3) / 3
     nothing = np.zeros(len(authors), dtype=np.float32)
     return {
         "author_is_named": speaks * 1.0 if one else nothing,
@@ -161,44 +158,46 @@ def _people(pool: CandidatePool) -> Columns:
         "same_author_before": (before == authors) * 1.0,
         "first_person": first_person,
         "first_person_named": first_person * speaks,
-        "second_person": _counts(pool, _SECOND_PERSON, 3) / 3,
-        "who_mentions": np.array([bool(m) for m in mentioned]) * float(pool.question.asks_who),
+        "second_person": _count(best, _KINDS["second person"], 3) / 3,
+        "who_mentions": np.array([bool(m) for m in mentioned]) * float(best.question.asks_who),
     }
 
 
-def _kinds(pool: CandidatePool) -> Columns:
-    question, previous = pool.question, pool.around("previous")
-    asks = np.array([_asks(pool.messages[row].content) for row in pool.candidate_rows])
+def _kinds(best: Shortlist) -> Columns:
+    question, previous = best.question, best.around("previous")
+    asks = np.array([_asks(best.messages[row].content) for row in best.candidate_rows])
     asked_before = np.array(
-        [_asks(pool.messages[row].content) if row < len(pool.rows) else 0.0 for row in previous], dtype=np.float32
+        [_asks(best.messages[row].content) if row < len(best.rows) else 0.0 for row in previous], dtype=np.float32
     )
-    times, numbers = _counts(pool, _TIME, 2), _counts(pool, _NUMBER, 2)
-    width = pool.encoded.token_vectors.shape[1] // 8 or 1
-    tokens = np.array([len(pool.rows[i].sketch) // width for i in pool.candidates])
+    times = _count(best, _KINDS["time"], 2)
+    numbers = _per_candidate(best, lambda words: min(2, sum(w in _KINDS["number"] or w[0].isdigit() for w in words)))
+    width = best.pool.encoded.token_vectors.shape[1] // 8 or 1
+    tokens = np.array([len(best.pool.sketches[i]) // width for i in best.candidates])
     length = np.log1p(tokens)
+    capitals = [min(2, len(_CAPITAL.findall(best.messages[row].content))) for row in best.candidate_rows]
     return {
         "when_time": times * question.asks_when,
         "time_unasked": times * (not question.asks_when),
         "how_many_number": numbers * question.asks_how_many,
         "number_unasked": numbers * (not question.asks_how_many),
-        "who_capital": _counts(pool, _CAPITAL, 2) * question.asks_who,
-        "why_reason": _counts(pool, _REASON, 1) * question.asks_why,
+        "who_capital": np.array(capitals) * question.asks_who,
+        "why_reason": _count(best, _KINDS["reason"], 1) * question.asks_why,
         "why_asked_before": asked_before * question.asks_why,
-        "where_place": _counts(pool, _PLACE, 1) * question.asks_where,
+        "where_place": _count(best, _KINDS["place"], 1) * question.asks_where,
         "asks": asks,
         "asked_before": asked_before,
-        "asked_the_same_before": asked_before * pool.own[previous] / (pool.own[pool.candidate_rows].max() + 1e-9),
+        "asked_the_same_before": asked_before * best.own[previous] / (best.own[best.candidate_rows].max() + 1e-9),
         "asks_briefly": asks * (length < 2.5),
         "length": length,
         "short": np.maximum(0, 2.3 - length),
     }
 
 
-def _dates(pool: CandidatePool) -> Columns:
-    seconds = np.array([pool.messages[row].created_at.timestamp() for row in pool.candidate_rows])
+def _dates(best: Shortlist) -> Columns:
+    seconds = np.array([best.messages[row].created_at.timestamp() for row in best.candidate_rows])
     by_day, by_span = np.zeros(len(seconds)), np.zeros(len(seconds))
-    times = [message.created_at for message in pool.messages]
-    for asked in dates_in(pool.question.text, min(times), max(times)):
+    times = [message.created_at for message in best.messages]
+    for asked in dates_in(best.question.text, min(times), max(times)):
         start, end = asked.start.timestamp(), asked.end.timestamp()
         days_off = np.maximum(0, np.maximum(start - seconds, seconds - end)) / 86_400
         if asked.is_day:
@@ -212,9 +211,13 @@ def _asks(content: str) -> float:
     return 1.0 if "?" in content else 0.5 * bool(_ASKS.match(content))
 
 
-def _counts(pool: CandidatePool, pattern: re.Pattern[str], most: int) -> NDArray[np.float32]:
-    found = (min(most, len(pattern.findall(pool.messages[row].content))) for row in pool.candidate_rows)
-    return np.fromiter(found, dtype=np.float32, count=len(pool.candidates))
+def _count(best: Shortlist, wanted: frozenset[str], most: int) -> NDArray[np.float32]:
+    """How many words of each candidate are among the wanted, at most ``most``."""
+    return _per_candidate(best, lambda words: min(most, sum(word in wanted for word in words)))
+
+
+def _per_candidate(best: Shortlist, number: Callable[[list[str]], float]) -> NDArray[np.float32]:
+    return np.fromiter((number(best.words(i)) for i in best.candidates), dtype=np.float32, count=len(best.candidates))
 
 
 def _below_best(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -222,7 +225,7 @@ def _below_best(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return below
 
 
-_FAMILIES: tuple[Callable[[CandidatePool], Columns], ...] = (
+_FAMILIES: tuple[Callable[[Shortlist], Columns], ...] = (
     _late_interaction,
     _neighbourhood,
     _words,

@@ -76,6 +76,9 @@ class MemoryStore(Protocol):
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages before and after, the one replied to and the first reply, all in the same channel, by id."""
 
+    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
+        """The token sketches of the messages in the scope's channels; empty for one that waits to be embedded."""
+
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's *channels* (its other filters do not apply: neighbours are context)."""
 

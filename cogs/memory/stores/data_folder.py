@@ -40,6 +40,8 @@ class DataFolder:
             StoreDamaged: the database is empty although a write-ahead log of it exists.
             StoreError: the path is not a folder, or its file system cannot lock.
         """
+        if self._lock is not None:
+            raise StoreLocked(f"The data folder {self.path} is open already.")
         try:
             with folder_errors(self.path):
                 self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ class DataFolder:
 
     def bytes_on_disk(self) -> int:
         """Size of the database and its write-ahead log."""
-        return sum(file.stat().st_size for file in self.path.glob("memory.db*"))
+        return sum(_size(self.path / name) for name in ("memory.db", "memory.db-wal"))
 
     def _take_lock(self) -> None:
         lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, FILE_MODE)
@@ -80,9 +82,8 @@ class DataFolder:
 
     def _create_database(self) -> None:
         create_private(self.database)
-        log = self.database.with_name("memory.db-wal")
         # SQLite takes an empty file for a new database and throws the log beside it away.
-        if self.database.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        if not _size(self.database) and _size(self.database.with_name("memory.db-wal")):
             raise StoreDamaged(
                 f"The database {self.database} is empty although its log is not: it was cut off. "
                 "Put a backup of it in its place, or move the files away to begin anew."
@@ -112,6 +113,13 @@ def durable_replace(new: Path, old: Path) -> None:
     _sync(new)
     new.replace(old)
     _sync(old.parent)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # a log comes and goes
+        return 0
 
 
 def _sync(path: Path) -> None:

@@ -60,7 +60,6 @@ class SqliteStore:
 
     def __init__(self, folder: Path, *, executor: Executor | None = None, query_deadline_s: float = 1.0) -> None:
         self._folder = DataFolder(folder)
-        self._executor = executor
         self._deadline_s = query_deadline_s
         self._connections = Connections(self._folder.database)
         self._vectors = SpaceVectors(self._connections, executor)
@@ -88,9 +87,13 @@ class SqliteStore:
         """Finish running writes, then close the database and unlock the folder; may be called twice."""
         while self._running:
             await asyncio.wait(self._running)
-        await self._vectors.close()
-        await self._connections.close()
-        self._folder.release()
+        try:
+            await self._vectors.close()
+        finally:
+            try:
+                await self._connections.close()
+            finally:
+                self._folder.release()
 
     # --- writes
 
@@ -161,6 +164,10 @@ class SqliteStore:
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages around each id, in its own channel."""
         return await reads.neighbours(self._connections, scope, message_ids)
+
+    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
+        """The token sketches of the messages in the scope's channels."""
+        return await reads.sketches(self._connections, scope, message_ids, self._vectors.space_id)
 
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's channels."""
@@ -271,9 +278,11 @@ class SqliteStore:
             self._vectors.check(embeddings)
             async with self._connections.transaction() as writer:
                 accepted = await writes.put_embeddings(writer, self._vectors.space_id, embeddings)
+            if accepted is None:
+                return 0
             added = self._vectors.submit_add(accepted)
         await added
-        return len(accepted)
+        return len(accepted.message_ids)
 
     async def _put_setting(self, guild_id: int, key: str, value: str | None) -> None:
         async with self._connections.write_lock, self._connections.transaction() as writer:

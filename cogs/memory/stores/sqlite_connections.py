@@ -30,12 +30,13 @@ _WRITER_PRAGMAS = (
     *_PRAGMAS,
     "PRAGMA synchronous = NORMAL",
     "PRAGMA secure_delete = ON",
+    "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
 _READER_PRAGMAS = (*_PRAGMAS, "PRAGMA query_only = ON")
 
 
-class QueryInterrupted(StoreError):  # noqa: N818  # named like its family
+class QueryInterrupted(StoreError):
     """A query ran past its deadline and was stopped."""
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats
 from cogs.memory.stores.sqlite_rows import (
-    MESSAGE_COLUMNS,
-    MessageRow,
+    READ_COLUMNS,
+    READ_COUNT,
     channel_condition,
     id_list,
     scope_condition,
@@ -39,12 +39,18 @@ _NEIGHBOURS = f"""
     FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {{condition}}
 """  # noqa: S608  # a constant
 _LOAD = f"""
-    SELECT {MESSAGE_COLUMNS}, v.vector, s.sketch
+    SELECT {READ_COLUMNS}, v.vector, s.sketch
     FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
     LEFT JOIN vectors v ON v.message_id = m.id AND m.vector_space = :space
     LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
     WHERE {{condition}}
 """  # noqa: S608  # a constant
+_SKETCHES = """
+    SELECT m.id, coalesce(s.sketch, x'')
+    FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
+    LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
+    WHERE {condition}
+"""
 _FILTER = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {condition}"
 
 _AWAITING_OF_SPACE = "SELECT {columns} FROM messages m WHERE m.vector_space = ? ORDER BY m.id DESC LIMIT ?"
@@ -65,9 +71,10 @@ _NAMES = """
         ) FROM names JOIN messages m ON m.id = names.id
     )
     SELECT m.author_id, m.author_name, m.author_handle, (
-        SELECT max(n.id) FROM messages n INDEXED BY messages_by_author
+        SELECT n.id FROM messages n INDEXED BY messages_by_author
         WHERE n.guild_id = :guild AND n.author_id = m.author_id
           AND n.author_name = m.author_name AND n.author_handle = m.author_handle
+        ORDER BY n.id DESC LIMIT 1
     ) AS newest
     FROM names JOIN messages m ON m.id = names.id ORDER BY newest DESC
 """
@@ -102,7 +109,10 @@ _USED = """
 """
 _SIZES = "SELECT count(*), min(m.created_us), max(m.created_us) FROM messages m INDEXED BY messages_by_channel"
 # Two ranges of the index rather than one test of every message.
-_AWAITING = "SELECT count(*) FROM messages m WHERE (m.vector_space < :space OR m.vector_space > :space)"
+_AWAITING = """
+    SELECT (SELECT count(*) FROM messages m INDEXED BY messages_by_vector_space WHERE m.vector_space < :space{also})
+         + (SELECT count(*) FROM messages m INDEXED BY messages_by_vector_space WHERE m.vector_space > :space{also})
+"""
 _TOMBSTONES = "SELECT count(*) FROM tombstones m"
 _OF_GUILD = "m.guild_id = :guild"
 
@@ -114,6 +124,15 @@ async def load(connections: Connections, scope: Scope, ids: Sequence[int], space
         _LOAD.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
     )
     return {row[0]: _stored_row(row) for row in rows}
+
+
+async def sketches(connections: Connections, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, bytes]:
+    """The token sketches of the messages in the scope's channels, by id."""
+    condition, parameters = channel_condition(scope)
+    rows = await connections.read(
+        _SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
+    )
+    return dict(rows)
 
 
 async def neighbours(connections: Connections, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
@@ -140,7 +159,7 @@ async def awaiting(connections: Connections, space_id: int, limit: int) -> list[
     spaces = [row[0] for row in await connections.read("SELECT id FROM spaces WHERE id <> ?", (space_id,))]
     rows: list[tuple[Any, ...]] = []
     for other in (0, *spaces):
-        sql = _AWAITING_OF_SPACE.format(columns=MESSAGE_COLUMNS)
+        sql = _AWAITING_OF_SPACE.format(columns=READ_COLUMNS)
         rows += await connections.read(sql, (other, limit))
     rows.sort(key=lambda row: -int(row[0]))
     return [to_message(row) for row in rows[:limit]]
@@ -170,7 +189,7 @@ async def stats(
     where, also = ("", "") if guild_id is None else (f" WHERE {_OF_GUILD}", f" AND {_OF_GUILD}")
     parameters = {"guild": guild_id, "space": space_id}
     [[messages, oldest, newest]] = await connections.read(_SIZES + where, parameters)
-    [[waiting]] = await connections.read(_AWAITING + also, parameters)
+    [[waiting]] = await connections.read(_AWAITING.format(also=also), parameters)
     [[tombstones]] = await connections.read(_TOMBSTONES + where, parameters)
     embedded = messages - waiting
     return StoreStats(
@@ -199,7 +218,7 @@ async def iterate(connections: Connections, guild_id: int, author_id: int | None
     author = "" if author_id is None else " AND +m.author_id = :author"
     # The plus signs keep the order of ids the way through the table: no page sorts what the next will sort again.
     sql = (
-        f"SELECT {MESSAGE_COLUMNS} FROM messages m"  # noqa: S608  # constants
+        f"SELECT {READ_COLUMNS} FROM messages m"  # noqa: S608  # constants
         f" WHERE m.id > :last AND +m.guild_id = :guild{author} ORDER BY m.id LIMIT :page"
     )
     last = 0
@@ -219,7 +238,7 @@ async def get_setting(connections: Connections, guild_id: int, key: str) -> str 
 
 
 def _stored_row(row: tuple[Any, ...]) -> StoredRow:
-    vector, sketch = row[len(MessageRow._fields) :]
+    vector, sketch = row[READ_COUNT:]
     return StoredRow(
         to_message(row), None if vector is None else np.frombuffer(vector, dtype="<f2"), sketch if sketch else b""
     )

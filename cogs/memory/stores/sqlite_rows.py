@@ -45,17 +45,22 @@ class MessageRow(NamedTuple):
     segments: str
 
 
-class PlacedVector(NamedTuple):
-    """The vector of a message, with its place."""
+class PlacedVectors(NamedTuple):
+    """Vectors of some messages, with their places."""
 
-    message_id: int
-    guild_id: int
-    channel_id: int
-    vector: NDArray[np.float16]
+    message_ids: list[int]
+    guild_ids: list[int]
+    channel_ids: list[int]
+    vectors: NDArray[np.float16]
+    """(messages, dim)"""
 
 
-MESSAGE_COLUMNS = ", ".join(f"m.{name}" for name in MessageRow._fields)
-"""For ``SELECT … FROM messages m``; the row is what `to_message` takes."""
+READ_COLUMNS = (
+    "m.id, m.guild_id, m.channel_id, m.author_id, m.created_us, m.edited_us, m.reply_to,"
+    " m.author_name, m.author_handle, m.content, m.extra, m.attachments"
+)
+"""For ``SELECT … FROM messages m``: what `to_message` takes."""
+READ_COUNT = READ_COLUMNS.count("m.")
 
 
 def to_row(message: StoredMessage) -> MessageRow:
@@ -89,8 +94,8 @@ def to_row(message: StoredMessage) -> MessageRow:
 
 
 def to_message(row: tuple[Any, ...]) -> StoredMessage:
-    """The message of a row of `MESSAGE_COLUMNS`; more columns may follow."""
-    (id_, guild, channel, author, created, edited, reply_to, _, _, name, handle, content, extra, attachments) = row[:14]
+    """The message of a row of `READ_COLUMNS`; more columns may follow."""
+    id_, guild, channel, author, created, edited, reply_to, name, handle, content, extra, attachments = row[:READ_COUNT]
     return StoredMessage(
         id=id_,
         guild_id=guild,
@@ -119,7 +124,7 @@ def to_datetime(microseconds: int) -> datetime:
 
 def id_list(ids: Iterable[int]) -> str:
     """Ids as a JSON array for ``json_each``; numbers that cannot be ids are left out, for no row has them."""
-    return json.dumps([i for i in ids if 0 < i <= MAX_ID])
+    return f"[{','.join(str(i) for i in ids if 0 < i <= MAX_ID)}]"
 
 
 def require_ids(*ids: int) -> None:

@@ -88,7 +88,7 @@ def parse_terms(terms: Iterable[str]) -> Terms:
     return Terms(tuple(words)[:MAX_TERMS], tuple(pairs)[:MAX_TERMS])
 
 
-def affordable(frequencies: Sequence[int], budget: int = MATCH_BUDGET) -> list[int]:
+def affordable(frequencies: Sequence[int], budget: int) -> list[int]:
     """Positions of the terms worth asking for: rare ones first while the budget lasts, never none.
 
     A term in no message has nothing to give. A term in very many costs the most and, by BM25's inverse document
@@ -124,7 +124,7 @@ async def search(
             {"expressions": json.dumps(wanted.expressions()), "most": MATCH_BUDGET},
             deadline_s=deadline_s,
         )
-        query = wanted.keep(affordable([count for _, count in counted])).query()
+        query = wanted.keep(affordable([count for _, count in counted], MATCH_BUDGET)).query()
         if not query:
             return []
         rows = await connections.read(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory.exceptions import StoreDamaged, StoreError
 from cogs.memory.records import MAX_ID, Hit
 from cogs.memory.stores.sqlite_connections import CLOSED
-from cogs.memory.stores.sqlite_rows import PlacedVector, id_list, scope_condition
+from cogs.memory.stores.sqlite_rows import PlacedVectors, id_list, scope_condition
 from cogs.memory.stores.vector_index import VectorIndex
 
 if TYPE_CHECKING:
@@ -36,14 +35,15 @@ _BLOCK = 2048
 EXACT_LIMIT = 2000
 """Scopes of at most so many messages are scored from the database, without the index."""
 
-_OVERFETCH = 16
+_OVERFETCH = (4, 32)
+"""How many times the wanted number is looked up, at first and then, when a filter lets few of them pass."""
 _SPARE = 16
 """Extra candidates: their order by 8-bit vectors is not quite their order by exact ones, and some may be stale."""
 
 _NEXT_BLOCK = """
     SELECT m.id, m.guild_id, m.channel_id, v.vector
     FROM messages m INDEXED BY messages_by_vector_space CROSS JOIN vectors v ON v.message_id = m.id
-    WHERE m.vector_space = :space AND m.id < :before ORDER BY m.id DESC LIMIT :block
+    WHERE m.vector_space = :space AND m.id <= :before ORDER BY m.id DESC LIMIT :block
 """
 _VECTORS = """
     SELECT m.id, v.vector FROM json_each(:ids) j
@@ -100,6 +100,7 @@ class SpaceVectors:
         index = VectorIndex(space.dim)
         self._current = space, index
         self._rebuilding = asyncio.create_task(self._rebuild(space.id, index))
+        self._rebuilding.add_done_callback(_report_failure)
 
     async def close(self) -> None:
         """Stop rebuilding and let the worker thread end what it has; may be called twice."""
@@ -125,19 +126,22 @@ class SpaceVectors:
             if len(embedding.sketch) % max(1, space.sketch_dim // 8):
                 raise ValueError(f"the sketch of message {embedding.message_id} is cut off")
 
-    def submit_add(self, vectors: Sequence[PlacedVector]) -> asyncio.Future[None]:
+    def submit_add(self, vectors: PlacedVectors) -> asyncio.Future[None]:
         """Bring stored vectors into the index; call it under the write lock, await it outside."""
         _, index = self._require_space()
-        return self._submit(lambda: _add(index, vectors))
+        return self._submit(partial(_add, index, vectors))
 
     def submit_remove(self, ids_by_guild: Mapping[int, Sequence[int]]) -> asyncio.Future[None]:
         """Take messages out of the index; call it under the write lock, await it outside."""
-        index = None if self._current is None else self._current[1]
+        if self._current is None or not any(ids_by_guild.values()):
+            nothing = asyncio.get_running_loop().create_future()
+            nothing.set_result(None)
+            return nothing  # most writes remove nothing: they need not wait for the worker thread
+        _, index = self._current
 
         def remove() -> None:
             for guild, ids in ids_by_guild.items():
-                if index is not None:
-                    index.remove(guild, ids)
+                index.remove(guild, ids)
 
         return self._submit(remove)
 
@@ -164,8 +168,8 @@ class SpaceVectors:
     ) -> Sequence[int]:
         """Ids among which are the ``count`` best of the scope."""
 
-        def nearest(count: int, only_ids: NDArray[np.int64] | None = None) -> list[int]:
-            hits = index.search(scope.guild_id, scope.channel_ids, query, count, only_ids=only_ids)
+        def nearest(number: int, only_ids: NDArray[np.int64] | None = None) -> list[int]:
+            hits = index.search(scope.guild_id, scope.channel_ids, query, number, only_ids=only_ids)
             return [hit.message_id for hit in hits]
 
         if not scope.is_filtered:
@@ -174,10 +178,11 @@ class SpaceVectors:
         if len(few) <= EXACT_LIMIT:
             return few
         # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
-        wide = await self._submit(lambda: nearest(_OVERFETCH * count))
-        fitting = await self._ids_among(scope, wide)
-        if len(fitting) >= count:
-            return fitting
+        for factor in _OVERFETCH:
+            wide = await self._submit(partial(nearest, factor * count))
+            fitting = await self._ids_among(scope, wide)
+            if len(fitting) >= count:
+                return fitting[:count]
         every_id = np.array(await self._ids_in_scope(scope, MAX_ID), dtype=np.int64)
         return await self._submit(lambda: nearest(count, every_id))
 
@@ -193,28 +198,24 @@ class SpaceVectors:
         return [row[0] for row in await self._connections.read(sql, {**parameters, "ids": id_list(ids)})]
 
     async def _rebuild(self, space_id: int, index: VectorIndex) -> None:
-        before = MAX_ID
+        before = MAX_ID + 1
         adding: asyncio.Future[None] | None = None
-        try:
-            while True:
-                parameters = {"space": space_id, "before": before, "block": _BLOCK}
-                async with self._connections.write_lock:
-                    rows = await self._connections.read(_NEXT_BLOCK, parameters)
-                    previous, adding = adding, self._submit(partial(_add_rows, index, rows))
-                if previous is not None:
-                    await previous  # one block is read while another is added, and no more wait
-                if not rows:
-                    return
-                before = rows[-1][0]
-        except StoreError as error:
-            log.error("the vector index could not be rebuilt, search by meaning is incomplete: %s", error)
+        while True:
+            parameters = {"space": space_id, "before": before - 1, "block": _BLOCK}
+            async with self._connections.write_lock:
+                rows = await self._connections.read(_NEXT_BLOCK, parameters)
+                previous, adding = adding, self._submit(partial(_add_rows, index, rows))
+            if previous is not None:
+                await previous  # one block is read while another is added, and no more wait
+            if not rows:
+                return await adding
+            before = rows[-1][0]
 
     async def _stop_rebuilding(self) -> None:
         task, self._rebuilding = self._rebuilding, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._executor is None:
@@ -227,27 +228,43 @@ class SpaceVectors:
         return self._current
 
 
+def _report_failure(rebuilding: asyncio.Task[None]) -> None:
+    error = None if rebuilding.cancelled() else rebuilding.exception()
+    if error is not None:
+        log.error("the vector index could not be rebuilt, search by meaning is incomplete: %s", error)
+
+
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
-    _add(index, [PlacedVector(row[0], row[1], row[2], np.frombuffer(row[3], dtype="<f2")) for row in rows])
+    if rows:
+        ids, guild_ids, channel_ids, blobs = map(list, zip(*rows, strict=True))
+        _add(index, PlacedVectors(ids, guild_ids, channel_ids, _matrix(blobs, index.dim)))
 
 
-def _add(index: VectorIndex, vectors: Sequence[PlacedVector]) -> None:
-    by_guild: dict[int, list[PlacedVector]] = {}
-    for vector in vectors:
-        by_guild.setdefault(vector.guild_id, []).append(vector)
-    for guild, placed in by_guild.items():
-        matrix = np.stack([p.vector for p in placed])
-        index.add(guild, [p.channel_id for p in placed], [p.message_id for p in placed], matrix)
+def _add(index: VectorIndex, new: PlacedVectors) -> None:
+    """Add vectors guild by guild."""
+    guild_ids = np.array(new.guild_ids, dtype=np.int64)
+    for guild in np.unique(guild_ids).tolist():
+        positions = np.flatnonzero(guild_ids == guild)
+        chosen = positions.tolist()
+        index.add(
+            guild, [new.channel_ids[p] for p in chosen], [new.message_ids[p] for p in chosen], new.vectors[positions]
+        )
+
+
+def _matrix(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
+    values = np.frombuffer(b"".join(blobs), dtype="<f2")
+    if len(values) != len(blobs) * dim:
+        raise StoreDamaged("The database holds vectors of a wrong size: put a backup of it in its place.")
+    return values.reshape(len(blobs), dim)
 
 
 def _nearest(rows: Sequence[tuple[Any, ...]], query: NDArray[np.float32], limit: int) -> list[Hit]:
     if not rows:
         return []
-    blob = b"".join(row[1] for row in rows)
-    matrix = np.frombuffer(blob, dtype="<f2").reshape(len(rows), len(query)).astype(np.float32)
-    scores = matrix @ query
-    best = np.argsort(-scores, kind="stable")[:limit]
-    return [Hit(rows[position][0], float(scores[position])) for position in best]
+    scores = _matrix([row[1] for row in rows], len(query)).astype(np.float32) @ query
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    best = np.lexsort((-ids, -scores))[:limit]  # of equals the newest first, whichever way they were found
+    return [Hit(int(ids[position]), float(scores[position])) for position in best]
 
 
 def _unit(vector: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

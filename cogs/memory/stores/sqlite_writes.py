@@ -11,8 +11,10 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cogs.memory.records import UpsertResult
-from cogs.memory.stores.sqlite_rows import MESSAGE_COLUMNS, MessageRow, PlacedVector, id_list
+from cogs.memory.stores.sqlite_rows import MessageRow, PlacedVectors, id_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,7 +28,9 @@ log = logging.getLogger(__name__)
 _CHUNK = 2000
 """Messages taken out at a time by an erasure."""
 
-_ROWS = f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"  # noqa: S608  # constants
+_COLUMNS = ", ".join(MessageRow._fields)
+_OF_ROW = ", ".join(f"m.{name}" for name in MessageRow._fields)
+_ROWS = f"SELECT {_OF_ROW} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"  # noqa: S608  # constants
 _TOMBSTONES = """
     SELECT t.guild_id, t.message_id FROM json_each(?) j
     CROSS JOIN tombstones t
@@ -45,12 +49,12 @@ _NEXT_OF_PLACES = """
         ORDER BY n.id LIMIT 1
     ) FROM json_each(?) j
 """
-_NEXT_OF_MESSAGES = """
-    SELECT (
+_WITH_NEXT = """
+    SELECT m.id, (
         SELECT n.id FROM messages n INDEXED BY messages_by_channel
         WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id AND n.id > m.id
         ORDER BY n.id LIMIT 1
-    ) FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value
+    ) FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value AND m.guild_id = ?
 """
 _UNINDEX = """
     INSERT INTO message_search (message_search, rowid, author, content, previous, segments)
@@ -63,14 +67,9 @@ _INDEX = """
     FROM searchable s WHERE s.id IN (SELECT value FROM json_each(?)) ORDER BY s.id
 """
 _PUT = (
-    f"INSERT INTO messages ({', '.join(MessageRow._fields)}) VALUES ({', '.join('?' * len(MessageRow._fields))})"  # noqa: S608
+    f"INSERT INTO messages ({_COLUMNS}) VALUES ({', '.join('?' * len(MessageRow._fields))})"  # noqa: S608
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in MessageRow._fields[1:])}"
 )
-_DELETE_EACH = tuple(
-    f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608  # constants
-    for table, column in (("vectors", "message_id"), ("sketches", "message_id"), ("messages", "id"))
-)
-
 
 IdsByGuild = dict[int, list[int]]
 """Messages whose vectors went: the vector index must follow."""
@@ -108,9 +107,14 @@ async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tu
 
 async def delete(writer: aiosqlite.Connection, guild_id: int, ids: Collection[int]) -> list[int]:
     """Remove messages of a guild and leave tombstones, also for ids never seen; returns those that were stored."""
-    sql = "SELECT m.id FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value AND m.guild_id = ?"
-    stored = [row[0] for row in await _fetch(writer, sql, id_list(ids), guild_id)]
-    await _remove(writer, stored)
+    rows = await _fetch(writer, _WITH_NEXT, id_list(ids), guild_id)
+    stored = [row[0] for row in rows]
+    if stored:
+        after = {row[1] for row in rows} - {None, *stored}
+        await writer.execute(_UNINDEX, (id_list({*stored, *after}),))
+        await writer.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (id_list(stored),))
+        if after:
+            await writer.execute(_INDEX, (id_list(after),))
     await writer.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in ids])
     return stored
 
@@ -145,25 +149,26 @@ async def erase(
 
 async def put_embeddings(
     writer: aiosqlite.Connection, space_id: int, embeddings: Iterable[Embedding]
-) -> list[PlacedVector]:
-    """Store the vectors of messages that still have the text that was embedded, and return those."""
+) -> PlacedVectors | None:
+    """Store the vectors of messages that still have the text that was embedded, and return those, if any."""
     latest = {embedding.message_id: embedding for embedding in embeddings}
     sql = (
         "SELECT m.id, m.guild_id, m.channel_id, m.content_hash"
-        " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
+        " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value ORDER BY m.id"
     )
-    current = [row for row in await _fetch(writer, sql, id_list(latest)) if row[3] == latest[row[0]].content_hash]
-    accepted = sorted((latest[row[0]] for row in current), key=lambda e: e.message_id)
-    vectors = [(e.message_id, e.vector.astype("<f2", copy=False).tobytes()) for e in accepted]
-    await writer.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", vectors)
+    rows = [row for row in await _fetch(writer, sql, id_list(latest)) if row[3] == latest[row[0]].content_hash]
+    if not rows:
+        return None
+    ids, guild_ids, channel_ids = ([row[column] for row in rows] for column in range(3))
+    matrix = np.stack([latest[i].vector for i in ids]).astype("<f2")
     await writer.executemany(
-        "INSERT OR REPLACE INTO sketches VALUES (?, ?)", [(e.message_id, e.sketch) for e in accepted]
+        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", [(i, row.tobytes()) for i, row in zip(ids, matrix, strict=True)]
     )
+    await writer.executemany("INSERT OR REPLACE INTO sketches VALUES (?, ?)", [(i, latest[i].sketch) for i in ids])
     await writer.execute(
-        "UPDATE messages SET vector_space = ? WHERE id IN (SELECT value FROM json_each(?))",
-        (space_id, id_list(row[0] for row in current)),
+        "UPDATE messages SET vector_space = ? WHERE id IN (SELECT value FROM json_each(?))", (space_id, id_list(ids))
     )
-    return [PlacedVector(row[0], row[1], row[2], latest[row[0]].vector) for row in current]
+    return PlacedVectors(ids, guild_ids, channel_ids, matrix)
 
 
 async def put_channels(writer: aiosqlite.Connection, channels: Iterable[ChannelInfo]) -> None:
@@ -204,9 +209,9 @@ async def _put_rows(
     stored: Mapping[int, MessageRow],
 ) -> IdsByGuild:
     gone: IdsByGuild = {}
-    rows = sorted([*inserted, *changed])
-    if not rows:
+    if not inserted and not changed:
         return gone
+    rows = sorted([*inserted, *changed])  # by id: history that comes newest first would half fill its pages
     # A message that changes channels leaves a gap behind: the place it had counts as well.
     places = rows + [stored[row.id] for row in changed if stored[row.id].channel_id != row.channel_id]
     places_json = json.dumps([(row.guild_id, row.channel_id, row.id) for row in places])
@@ -228,22 +233,9 @@ async def _drop_vectors(writer: aiosqlite.Connection, gone: IdsByGuild) -> None:
     if not gone:
         return
     ids = id_list(i for ids in gone.values() for i in ids)
-    for sql in _DELETE_EACH[:2]:
-        await writer.execute(sql, (ids,))
+    await writer.execute("DELETE FROM vectors WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
+    await writer.execute("DELETE FROM sketches WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
     await writer.execute("UPDATE messages SET vector_space = 0 WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-
-
-async def _remove(writer: aiosqlite.Connection, ids: Sequence[int]) -> None:
-    if not ids:
-        return
-    removed = id_list(ids)
-    after = {row[0] for row in await _fetch(writer, _NEXT_OF_MESSAGES, removed) if row[0] is not None}
-    await writer.execute(_UNINDEX, (id_list({*ids, *after}),))
-    for sql in _DELETE_EACH:
-        await writer.execute(sql, (removed,))
-    remaining = after.difference(ids)
-    if remaining:
-        await writer.execute(_INDEX, (id_list(remaining),))
 
 
 async def _refused(writer: aiosqlite.Connection, new_rows: Sequence[MessageRow]) -> set[int]:

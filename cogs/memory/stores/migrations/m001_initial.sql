@@ -36,12 +36,12 @@ CREATE TABLE spaces (
 -- One vector a message: its space stands in messages.vector_space. Sketches apart, because the index is rebuilt
 -- from the vectors alone and they are half the bytes.
 CREATE TABLE vectors (
-    message_id INTEGER PRIMARY KEY,
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     vector     BLOB NOT NULL                   -- (dim,) float16, little-endian
 ) STRICT;
 
 CREATE TABLE sketches (
-    message_id INTEGER PRIMARY KEY,
+    message_id INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     sketch     BLOB NOT NULL                   -- (tokens, sketch_dim / 8) bytes
 ) STRICT;
 
