@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from profiles import MemoryProfile, Settings
 
+LOG_LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
 """Where the console keeps the sample server when no data folder is named: apart from the bot's own memory."""
 
@@ -46,6 +49,7 @@ def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry out a command that needs no Discord; return the exit code."""
     from cogs.memory.memory_service import MemoryService, check_query
+    from cogs.memory.model_loading import model_sources
 
     if arguments.command == "recall":
         check_query(arguments.query)  # before anything is loaded
@@ -58,10 +62,10 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.command == "evaluate":
         from cogs.memory.surface.cli.evaluate_command import evaluate
 
-        return await evaluate(arguments, profile)
+        return await evaluate(arguments, profile, model_sources(settings))
     if arguments.command in ("run", "console") and arguments.data is None:
         folder = SAMPLE_MEMORY
-    async with MemoryService.on_folder(profile, folder) as memory:
+    async with MemoryService.on_folder(profile, folder, sources=model_sources(settings)) as memory:
         if arguments.command == "import":
             from cogs.memory.surface.cli.import_command import import_files
 
@@ -84,10 +88,28 @@ def run_discord(token: str, settings: Settings) -> int:
     return run_bot(token, profile, Path(settings.memory_data))
 
 
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line, for a log collector."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON."""
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
 def _set_up_logging(settings: Settings, *, quiet: bool) -> None:
     """Log to stderr; a command that answers in the terminal only logs what is wrong."""
     level = max(logging.WARNING, logging.getLevelName(settings.log_level)) if quiet else settings.log_level
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(LOG_LINE))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it logs every instruction set it tries
 
 

@@ -25,7 +25,7 @@ else:
         """Import the settings when they are asked for: pydantic-settings costs 100 ms that a profile alone need not."""
         if name not in ("Settings", "load_settings"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from profiles import settings  # noqa: PLC0415 — see above
+        from profiles import settings
 
         return getattr(settings, name)
 

@@ -81,7 +81,7 @@ def _torch_version_text() -> str | None:
 
 
 def _ask_cuda(sign: str) -> AcceleratorProbe:
-    import torch  # noqa: PLC0415 — a second and 200 MB, only when there is a sign
+    import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about a driver too old; the problem below says it
@@ -99,7 +99,7 @@ def _ask_cuda(sign: str) -> AcceleratorProbe:
 def _ask_mps(memory_total: int) -> AcceleratorProbe:
     if _torch_version_text() is None:
         return AcceleratorProbe(problem="there is an Apple GPU, but torch is not installed")
-    import torch  # noqa: PLC0415 — a second and 200 MB, only on Apple silicon
+    import torch
 
     if not torch.backends.mps.is_available():
         return AcceleratorProbe(problem="there is an Apple GPU, but torch cannot use it: macOS or torch is too old")

@@ -92,17 +92,6 @@ class Settings(BaseSettings):
         "tier (see profiles/embedded.toml).",
         words=("auto", *TIERS),
     )
-    memory_database: SecretStr | None = _setting(
-        None,
-        "an address such as postgresql://user:password@host/database",
-        "A PostgreSQL database with pgvector to keep the memory in, for several bot processes. "
-        "Unset, it is an SQLite file in MEMORY_DATA.",
-    )
-    memory_key: SecretStr | None = _setting(
-        None,
-        "a key that is not blank",
-        "The key that the memory is encrypted with at rest. Lost, the memory is lost; unset, it is not encrypted.",
-    )
     log_level: Annotated[LogLevel, _in_any_case(get_args(LogLevel))] = _choice(
         "INFO", get_args(LogLevel), "The least important lines that are logged."
     )
@@ -177,12 +166,6 @@ class Settings(BaseSettings):
         words = token.get_secret_value().split() if token else []
         _require(len(words) < 2)
         return SecretStr(words[0]) if words else None
-
-    @field_validator("memory_database")
-    @classmethod
-    def _is_postgresql(cls, address: SecretStr | None) -> SecretStr | None:
-        _require(address is None or address.get_secret_value().startswith(("postgresql://", "postgres://")))
-        return address
 
     @field_validator("memory_profile")
     @classmethod

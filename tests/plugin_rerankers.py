@@ -1,24 +1,32 @@
-"""Rerankers as a user might plug them in: written by hand, with known scores, costs and faults."""
+"""Rerankers as a user might plug them in, with known scores, costs and faults, and what puts them in service."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
+import pytest
 
+from cogs.memory.model_cache import ModelCache
+from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rerankers import Pair
+from cogs.memory.worker import ModelWorker
+from profiles import MemoryProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from profiles import MemoryProfile
+
+PROFILE = MemoryProfile(name="test", reranker="cross_encoder", reranker_model="words", token_budget=512)
 
 TOKENS = 10
 """What every document of `documents` costs here."""
@@ -103,3 +111,53 @@ class Loader:
         if isinstance(result, Exception):
             raise result
         return result
+
+
+@asynccontextmanager
+async def serving(reranker: WordReranker, profile: MemoryProfile = PROFILE) -> AsyncIterator[ModelReranking]:
+    worker = ModelWorker("test-worker")
+    models = ModelCache()
+    reranking = ModelReranking(profile, worker, models, load=Loader(reranker))
+    await reranking.start()
+    await reranking.ready()
+    reranker.batches.clear()
+    reranker.entered.clear()
+    try:
+        yield reranking
+    finally:
+        reranker.gate.set()
+        await reranking.close()
+        models.close()
+        worker.shutdown()
+
+
+def expected(pairs: Sequence[Pair]) -> Any:
+    return pytest.approx([word_score(pair) for pair in pairs], abs=1e-5)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def reranking_with(
+    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None
+) -> AsyncIterator[ModelReranking]:
+    worker = ModelWorker("test-worker")
+    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load)
+    await reranking.start()
+    try:
+        yield reranking
+    finally:
+        await reranking.close()
+        worker.shutdown()
+
+
+def too_large(limit: int) -> Callable[[Sequence[Pair]], None]:
+    def fault(pairs: Sequence[Pair]) -> None:
+        if len(pairs) > limit:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    return fault

@@ -23,7 +23,9 @@ def outcome(found: list[int], relevant: set[int], category: str = "all") -> Outc
 
 
 def test_metrics_equal_their_definitions() -> None:
-    found = metrics_of([outcome([9, 1, 8, 2], {1, 2, 3}), outcome([], {5})], (*METRICS, "MRR@5", "nDCG@5", "P@1", "P@5"))
+    found = metrics_of(
+        [outcome([9, 1, 8, 2], {1, 2, 3}), outcome([], {5})], (*METRICS, "MRR@5", "nDCG@5", "P@1", "P@5")
+    )
     ideal = 1 + 1 / math.log2(3) + 1 / 2
     assert found["R@1"] == 0
     assert found["R@5"] == pytest.approx((2 / 3) / 2, abs=1e-4)

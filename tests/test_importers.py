@@ -58,7 +58,9 @@ def test_replies_edits_attachments_and_embeds_are_kept(tmp_path: Path) -> None:
 
 def test_bots_announcements_and_empty_records_are_skipped(tmp_path: Path) -> None:
     bot = {"id": "8", "name": "bot", "isBot": True}
-    path = write(tmp_path, record(1, author=bot), record(2, type="ChannelPinnedMessage"), record(3, content=""), record(4))
+    path = write(
+        tmp_path, record(1, author=bot), record(2, type="ChannelPinnedMessage"), record(3, content=""), record(4)
+    )
     export = read_export(path)
     assert [m.id for m in export.messages] == [4]
     assert export.skipped == 3

@@ -7,7 +7,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cogs.memory.ingest_queue import Delete, Upsert, _merge
+import pytest
+
+from cogs.memory.exceptions import StoreError
+from cogs.memory.ingest_queue import Delete, Event, Upsert, _merge
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, START, said
 
@@ -71,5 +74,27 @@ async def test_what_was_not_embedded_is_taken_up_after_a_restart(open_memory: Op
 
 def test_neighbouring_events_of_one_kind_are_joined() -> None:
     a, b, c = said(1, "a"), said(2, "b"), said(3, "c")
-    events = [Upsert((a,)), Upsert((b,)), Delete(GUILD, (1,)), Delete(GUILD, (2,)), Delete(11, (3,)), Upsert((c,))]
+    events: list[Event] = [
+        Upsert((a,)),
+        Upsert((b,)),
+        Delete(GUILD, (1,)),
+        Delete(GUILD, (2,)),
+        Delete(11, (3,)),
+        Upsert((c,)),
+    ]
     assert _merge(events) == [Upsert((a, b)), Delete(GUILD, (1, 2)), Delete(11, (3,)), Upsert((c,))]
+
+
+async def test_a_message_that_no_store_can_take_does_not_stop_the_others(memory: MemoryService) -> None:
+    await memory.remember([said(1, "first"), said(2, "lone \ud800 surrogate"), said(3, "third")])
+    await memory.queue.embedded()
+    assert await texts(memory) == {1: "first", 3: "third"}
+    assert memory.queue.refused == 1
+
+
+async def test_waiting_on_a_stopped_queue_is_an_error_and_no_hang(memory: MemoryService) -> None:
+    await memory.queue.stop()
+    await memory.remember([said(1, "never applied")])
+    with pytest.raises(StoreError, match="stopped taking in"):
+        await memory.queue.stored()
+    memory.queue.start()

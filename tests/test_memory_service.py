@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, said
+
+if TYPE_CHECKING:
+    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.reranker_service import Order
 
 OTHER = 21
 SCOPE = Scope(GUILD, frozenset([CHANNEL]))
@@ -128,8 +133,9 @@ async def test_odd_questions_are_answered(filled: MemoryService, query: str) -> 
 
 
 async def test_orders_without_reranking_can_be_asked_for(filled: MemoryService) -> None:
-    for order in ("rrf", "vector", "keyword", "late_interaction"):
-        recall = await filled.recall("nut allergy cake", SCOPE, order=order)  # type: ignore[arg-type]
+    orders: tuple[Order, ...] = ("rrf", "vector", "keyword", "late_interaction")
+    for order in orders:
+        recall = await filled.recall("nut allergy cake", SCOPE, order=order)
         assert recall.trace.reranker == order
         assert recall.results
 

@@ -1,4 +1,4 @@
-"""Loading, proof of life, hot reload, moving to the CPU, and what is told about all that."""
+"""Loading, proof of life, hot reload, and what is told about all that."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cogs.memory.model_cache import ModelCache
-from cogs.memory.rerankers.out_of_memory import OutOfMemory
+from cogs.memory.out_of_memory import OutOfMemory
 from cogs.memory.serving_model import MIN_BUDGET
 from tests.plugin_rerankers import (
     PROFILE,

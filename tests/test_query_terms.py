@@ -8,7 +8,9 @@ import pytest
 
 from cogs.memory.query_terms import AuthorNames, dates_in, parse_question
 
-NAMES = AuthorNames({1: ("Mia Lindt", "mlindt"), 2: ("dunk", "duncan.reid"), 3: ("Will",), 4: ("Tom A",), 5: ("Tom B",)})
+NAMES = AuthorNames(
+    {1: ("Mia Lindt", "mlindt"), 2: ("dunk", "duncan.reid"), 3: ("Will",), 4: ("Tom A",), 5: ("Tom B",)}
+)
 SPAN = (datetime(2024, 5, 1, tzinfo=UTC), datetime(2025, 8, 1, tzinfo=UTC))
 
 
@@ -35,7 +37,8 @@ def test_the_kind_of_answer_is_recognised() -> None:
     assert parse_question("Where is the key?").asks_where
     assert parse_question("and how many people come?").asks_how_many
     plain = parse_question("the key of the cellar")
-    assert not (plain.asks_when or plain.asks_who or plain.asks_why or plain.asks_where or plain.asks_how_many)
+    kinds = (plain.asks_when, plain.asks_who, plain.asks_why, plain.asks_where, plain.asks_how_many)
+    assert not any(kinds)
 
 
 @pytest.mark.parametrize(

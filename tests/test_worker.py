@@ -12,7 +12,8 @@ from cogs.memory.worker import ModelWorker, Priority
 
 
 def test_questions_go_before_background_work() -> None:
-    worker, order, gate = ModelWorker(), [], threading.Event()
+    worker, gate = ModelWorker(), threading.Event()
+    order: list[str] = []
     worker.submit(gate.wait)
     background = [worker.submit_at(Priority.BACKGROUND, order.append, f"background {n}") for n in range(2)]
     question = worker.submit_at(Priority.QUESTION, order.append, "question")
@@ -46,7 +47,8 @@ async def test_a_call_does_not_block_the_event_loop() -> None:
 
 
 def test_shutdown_finishes_what_waits_and_refuses_more() -> None:
-    worker, done = ModelWorker(), []
+    worker = ModelWorker()
+    done: list[int] = []
     futures = [worker.submit(done.append, n) for n in range(3)]
     worker.shutdown()
     assert [future.done() for future in futures] == [True] * 3

@@ -131,3 +131,96 @@ def make_qwen3(
             parameter.copy_(1.0 + 0.2 * noise if parameter.dim() == 1 else spread * noise)
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     return folder
+
+
+def make_cross_encoder(
+    folder: Path, *, kind: Literal["bert", "xlm-roberta"] = "bert", labels: int = 1, seed: int = 0
+) -> Path:
+    """Save a random sequence classifier of up to 512 tokens with its own tokenizer as safetensors; return the folder.
+
+    "bert" has WordPiece and type ids, "xlm-roberta" a Unigram vocabulary that holds ``</s>`` as a piece of its own,
+    and a normaliser that makes ``＜/s＞`` into it.
+    """
+    import torch
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        XLMRobertaConfig,
+        XLMRobertaForSequenceClassification,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = _bert_tokenizer(folder) if kind == "bert" else _unigram_tokenizer(folder)
+    shape: dict[str, Any] = {
+        "vocab_size": ids,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "num_labels": labels,
+    }
+    torch.manual_seed(seed)
+    model: Any
+    if kind == "bert":
+        model = BertForSequenceClassification(BertConfig(max_position_embeddings=512, **shape))
+    else:
+        shape |= {"max_position_embeddings": 514, "pad_token_id": 1, "type_vocab_size": 1}
+        model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**shape))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "LayerNorm" not in name:
+                parameter.normal_(0.0, 0.3)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _bert_tokenizer(folder: Path) -> int:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(chat_lines(200, seed=1), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        model_max_length=512,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    )
+    fast.save_pretrained(folder)
+    return len(fast)
+
+
+def _unigram_tokenizer(folder: Path) -> int:
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = sorted({f"▁{word}" for word in _WORDS} | set("▁abcdefghijklmnopqrstuvwxyz0123456789?/<>"))
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((word, -len(words) / 9) for word in words)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True) for token in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        model_max_length=512,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+    fast.save_pretrained(folder)
+    return len(fast)

@@ -75,6 +75,8 @@ class IngestQueue:
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
+        self.refused = 0
+        """Events dropped because no store could take them."""
         self.problem: str | None = None
         """The sentence of the last failure, until something succeeds again."""
 
@@ -131,7 +133,11 @@ class IngestQueue:
         """Wait for something the consumers do, and fail when one of them is gone."""
         waiter = asyncio.ensure_future(awaitable)
         try:
-            await asyncio.wait([waiter, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [waiter, *self._tasks],
+                timeout=None if self._tasks else 0,  # nobody is left to do it
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if not waiter.done():
                 raise StoreError("The memory has stopped taking in messages.")
         finally:
@@ -157,9 +163,21 @@ class IngestQueue:
                 self.problem = str(error)
                 log.error("The store refuses a write; trying again in %.0f s: %s", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
+            except (ValueError, TypeError, OverflowError) as error:
+                steps[:1] = self._without_the_bad(steps[0], error)
             else:
                 self.problem = None
                 steps.pop(0)
+
+    def _without_the_bad(self, event: Event, error: Exception) -> list[Event]:
+        """Split an event that holds something no store can take, until only that is left, and drop it."""
+        if isinstance(event, Upsert) and len(event.messages) > 1:
+            return [Upsert((message,)) for message in event.messages]
+        if isinstance(event, Delete) and len(event.message_ids) > 1:
+            return [Delete(event.guild_id, (message_id,)) for message_id in event.message_ids]
+        self.refused += 1
+        log.error("An event that cannot be stored was dropped (%s)", type(error).__name__)
+        return []
 
     async def _apply(self, event: Event) -> None:
         if isinstance(event, Upsert):

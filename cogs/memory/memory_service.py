@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
-from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import InvalidQuery, MemoryCogError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
 from cogs.memory.model_cache import ModelCache
+from cogs.memory.model_loading import ModelSources
 from cogs.memory.query_cache import QueryCache
 from cogs.memory.query_terms import split_words
 from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
 from cogs.memory.reranker_service import RerankerService
-from cogs.memory.rerankers.factory import load_reranker
+from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
+from profiles.memory_profile import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,8 +45,12 @@ Surface = Literal["recall", "injection"]
 
 MAX_QUERY = 2000
 """Characters of a question."""
-RELEVANT = 0.5
-"""Coverage of a question below which an answer counts as "nothing relevant"."""
+RELEVANT = 0.25
+"""Relevance below which an answer counts as "nothing relevant".
+
+Measured on the sample server and on the written chats: 5 and 2 % of the questions whose answer was found fall below,
+and two thirds of the questions that belong to another server.
+"""
 
 
 class MemoryService:
@@ -53,8 +60,9 @@ class MemoryService:
         profile: how to use this machine.
         store: where messages live.
         worker: the thread that models and the index work on.
-        load: makes the embedder.
-        load_reranker: makes the reranker model, if the profile has one.
+        sources: where models come from.
+        load: makes the embedder; None for the profile's, from the sources.
+        load_reranker: makes the reranker model, if the profile has one; None as above.
     """
 
     def __init__(
@@ -62,16 +70,24 @@ class MemoryService:
         profile: MemoryProfile,
         store: MemoryStore,
         worker: ModelWorker,
+        sources: ModelSources,
         *,
-        load: LoadEncoder = load_encoder,
-        load_reranker: LoadReranker = load_reranker,
+        load: LoadEncoder | None = None,
+        load_reranker: LoadReranker | None = None,
     ) -> None:
         self.profile = profile
         self.store = store
         self._worker = worker
-        self.embedding = EmbeddingService(profile, worker, load=load)
+        self._sources = sources
+        self._upgrade: asyncio.Task[None] | None = None
+        ready = sources.has(profile.embedder) or load is not None
+        first = profile if ready else replace(profile, embedder=EMBEDDED_MODEL, embedding_dim=None)
+        self._wants_embedder = None if ready else profile
+        self.embedding = EmbeddingService(first, worker, load=load or sources.load_encoder)
         self.models = ModelCache(profile.model_cache_size, profile.model_cache_ttl_s)
-        self.reranker = RerankerService(profile, worker=worker, models=self.models, load=load_reranker)
+        self.reranker = RerankerService(
+            profile, worker=worker, models=self.models, load=load_reranker or sources.load_reranker
+        )
         self.retrieval = CandidateRetrieval(profile, store, self.embedding)
         self._cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
         self.queue = IngestQueue(
@@ -86,17 +102,28 @@ class MemoryService:
         profile: MemoryProfile,
         folder: Path,
         *,
-        load: LoadEncoder = load_encoder,
-        load_reranker: LoadReranker = load_reranker,
+        sources: ModelSources | None = None,
+        load: LoadEncoder | None = None,
+        load_reranker: LoadReranker | None = None,
     ) -> Self:
-        """Make a memory in a data folder, with the embedded store."""
-        from cogs.memory.stores.sqlite import SqliteStore
-
+        """Make a memory in a data folder, with the embedded store; models are kept beside it unless said otherwise."""
         worker = ModelWorker()
-        return cls(profile, SqliteStore(folder, executor=worker), worker, load=load, load_reranker=load_reranker)
+        return cls(
+            profile,
+            SqliteStore(folder, executor=worker),
+            worker,
+            sources or ModelSources(folder / "models"),
+            load=load,
+            load_reranker=load_reranker,
+        )
 
     async def start(self) -> None:
-        """Open the store, load the embedder and take up what waits. Raises StoreError or ModelUnavailable."""
+        """Open the store, load the embedder and take up what waits; bigger models follow in the background.
+
+        Raises:
+            StoreError: the store cannot be opened.
+            ModelUnavailable: the embedded model cannot be loaded.
+        """
         await self.store.open()
         try:
             await self.store.use_space(await self.embedding.start())
@@ -105,9 +132,23 @@ class MemoryService:
             raise
         self.queue.start()
         await self.reranker.start()
+        if self._wants_embedder is not None:
+            self._upgrade = asyncio.create_task(self._upgrade_embedder(self._wants_embedder))
+
+    async def _upgrade_embedder(self, profile: MemoryProfile) -> None:
+        """Fetch and load the embedder that the profile wants; the embedded one stays if that fails."""
+        try:
+            space = await self.embedding.reload(profile, self.store.use_space)
+        except MemoryCogError as error:
+            log.warning("The embedded embedder stays: %s", error)
+        else:
+            log.info("The embedder is %s now; messages are embedded again in the background", space.model)
+            self.queue.take_up_work()
 
     async def close(self) -> None:
         """Apply what is queued (at most 5 s), then let go of everything; may be called twice."""
+        if self._upgrade is not None:
+            self._upgrade.cancel()
         await self.queue.stop()
         await self.store.close()
         await self.embedding.close()
@@ -309,7 +350,7 @@ def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: 
         message=best.rows[message_id].message,
         rank=rank,
         score=candidate.score,
-        relevance=candidate.rerank_score if candidate.rerank_score is not None else min(1.0, max(0.0, own or 0.0)),
+        relevance=_relevance(candidate, pool.vector_scores.get(message_id)),
         vector_score=pool.vector_scores.get(message_id),
         keyword_score=pool.keyword_scores.get(message_id),
         late_interaction_score=own,
@@ -319,6 +360,19 @@ def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: 
         after=tuple(best.rows[i].message for i in after if i in best.rows),
         duplicates=duplicates,
     )
+
+
+def _relevance(candidate: RankedCandidate, vector_score: float | None) -> float:
+    """How well a message covers the question, 0–1: P(yes) of the model, else a logistic curve over what there is.
+
+    The curve over late interaction runs from what unrelated questions reach (0.32 in the median) to what answered ones
+    reach (0.46 to 0.52).
+    """
+    if candidate.rerank_score is not None:
+        return candidate.rerank_score
+    if candidate.late_interaction_score is not None:
+        return 1 / (1 + math.exp(-(candidate.late_interaction_score - 0.40) / 0.05))
+    return 0.5 if vector_score is None else 1 / (1 + math.exp(-(vector_score - 0.35) / 0.08))
 
 
 def _as_cached(trace: RecallTrace, clock: StageClock) -> RecallTrace:

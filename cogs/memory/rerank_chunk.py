@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cogs.memory.exceptions import ModelError
+from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
 from cogs.memory.proof_of_life import NonFiniteScores, as_clause, checked_scores
-from cogs.memory.rerankers.out_of_memory import OutOfMemory, raises_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.model_cache import ModelKey
+from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
 from cogs.memory.proof_of_life import Proof, as_clause, prove, time_tokens
-from cogs.memory.rerankers.out_of_memory import OutOfMemory, raises_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

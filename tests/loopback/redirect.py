@@ -22,8 +22,8 @@ def redirect(address: str) -> Callable[[], None]:
 
     The pauses that protect the real gateway (2 s before ready, 5 s before each further identify) are shortened.
     """
-    import discord  # noqa: PLC0415 # only now: a program that never imports it shall not pay for it
-    import yarl  # noqa: PLC0415
+    import discord  # only now: a program that never imports it shall not pay for it
+    import yarl
 
     original_init = discord.state.ConnectionState.__init__
 

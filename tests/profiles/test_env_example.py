@@ -13,7 +13,7 @@ from profiles.settings import PROJECT_FOLDER
 EXAMPLE = PROJECT_FOLDER / ".env.example"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 VARIABLES = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", TEXT, re.MULTILINE))
-FREE = {"DISCORD_TOKEN", "MEMORY_DATA", "MEMORY_KEY"}  # what they allow says no more than their description
+FREE = {"DISCORD_TOKEN", "MEMORY_DATA"}  # what they allow says no more than their description
 
 
 def above(name: str) -> str:

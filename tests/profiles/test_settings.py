@@ -17,7 +17,7 @@ from profiles.loading import TIERS
 from profiles.settings import PROJECT_FOLDER
 
 NAMES = [field.upper() for field in Settings.model_fields]
-SECRETS = ["DISCORD_TOKEN", "MEMORY_DATABASE", "MEMORY_KEY"]
+SECRETS = ["DISCORD_TOKEN"]
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
@@ -196,7 +196,6 @@ def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ("name", "value"),
     [
         ("DISCORD_TOKEN", "hunter2 hunter2"),
-        ("MEMORY_DATABASE", "mysql://u:hunter2@h/d"),
         ("RERANKER_URL", "ftp://u:hunter2@h/"),
     ],
 )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
+from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
 from cogs.memory.rerankers import Pair, qwen3
-from cogs.memory.rerankers.out_of_memory import OutOfMemory, raises_out_of_memory
 from cogs.memory.rerankers.proof import Golden, prove_golden
 from cogs.memory.rerankers.qwen3 import GOLDEN, Qwen3Reranker, is_official
 from tests.rerankers.official_qwen3 import OfficialQwen3
@@ -137,6 +137,20 @@ def test_a_model_without_tokenizer_is_refused(folder: Path) -> None:
         Qwen3Reranker.load(str(folder))
 
 
+def test_a_tokenizer_of_another_model_is_refused(folder: Path) -> None:
+    change_config(folder, vocab_size=100)
+    with pytest.raises(ModelUnavailable, match="more tokens than its weights know"):
+        Qwen3Reranker.load(str(folder))
+
+
+def test_a_device_that_is_not_there_is_named(original: Path) -> None:
+    import torch
+
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(ModelUnavailable, match=f"cannot run on {absent}"):
+        Qwen3Reranker.load(str(original), device=absent)
+
+
 # --- models that packed scoring does not cover
 
 
@@ -173,6 +187,17 @@ def test_when_packed_and_plain_scores_differ_the_plain_ones_count(
     reranker = Qwen3Reranker.load(str(original))
     assert reranker.path == "plain"
     assert "differ by" in reranker.path_reason
+    assert reranker.score(PAIRS) == pytest.approx(OfficialQwen3(original).log_odds(PAIRS), abs=2e-5)
+
+
+def test_when_packed_scoring_fails_the_plain_one_is_used(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise NotImplementedError("no such operator in this build")
+
+    monkeypatch.setattr("torch.ops.mkldnn._linear_pointwise", lacking)
+    reranker = Qwen3Reranker.load(str(original))
+    assert reranker.path == "plain"
+    assert "NotImplementedError" in reranker.path_reason
     assert reranker.score(PAIRS) == pytest.approx(OfficialQwen3(original).log_odds(PAIRS), abs=2e-5)
 
 

@@ -91,13 +91,14 @@ def test_documents_attend_to_their_context_and_causally_to_themselves() -> None:
             torch.testing.assert_close(out[row], weights @ values, atol=1e-5, rtol=1e-5)
 
 
-def test_states_are_those_of_the_plain_pass(load: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_states_are_those_of_the_plain_pass(load: Callable[[], Any], padded: bool) -> None:
     import torch
 
     head, query, other = random_ids(20, 7, 11)
     prompts = [Prompt(head, (query, other)[i % 2], ids) for i, ids in enumerate(random_ids(1, 30, 4, 300, 9, seed=1))]
     prompts.append(Prompt(head, (), other))
-    packed = PackedQwen3(load())
+    packed = PackedQwen3(load(), padded=padded)
     expected = PlainQwen3(load()).states(prompts)
     torch.testing.assert_close(packed.states(prompts), expected, atol=1e-4, rtol=1e-4)
     # now all contexts are known
@@ -112,12 +113,25 @@ def test_the_layers_are_taken_out_of_the_model(load: Callable[[], Any]) -> None:
 
 def test_known_stems_cost_nothing(load: Callable[[], Any]) -> None:
     packed = PackedQwen3(load())
-    head, query, *documents = random_ids(20, 7, 10, 10, 10)
+    head, query, *documents = random_ids(20, 7, 10, 10, 10)  # 57 tokens
     prompts = [Prompt(head, query, ids) for ids in documents]
-    assert [packed.fit(prompts, budget) for budget in (1, 46, 47, 56, 57)] == [1, 1, 2, 2, 3]
-    packed.states(prompts[:1])
-    assert [packed.fit(prompts, budget) for budget in (1, 19, 20, 29, 30)] == [1, 1, 2, 2, 3]
-    assert packed.fit([Prompt(head, documents[0], documents[1])] * 2, 27) == 1
+    assert [packed.fit(prompts, budget) for budget in (1, 29, 45, 46)] == [1, 1, 1, 3]
+    packed.states(prompts[:1])  # leaves 30
+    assert [packed.fit(prompts, budget) for budget in (1, 12, 23, 24)] == [1, 1, 1, 3]
+    assert packed.fit([Prompt(head, documents[0], documents[1])] * 2, 20) == 1
+
+
+def test_runs_are_about_equally_long(load: Callable[[], Any]) -> None:
+    packed = PackedQwen3(load())
+    head, query, *documents = random_ids(20, 7, *[10] * 25, seed=2)
+    left = [Prompt(head, query, ids) for ids in documents]
+    packed.states(left[:1])
+    runs = []
+    while left:
+        count = packed.fit(left, 80)
+        runs.append(count)
+        left = left[count:]
+    assert runs == [8, 8, 9]
 
 
 def test_passes_on_several_threads_give_the_same_states(load: Callable[[], Any]) -> None:

@@ -518,10 +518,11 @@ class TestOverviews:
                 message(3, author_name="Bob", author_id=200),
                 message(4, author_name="Carl", author_id=300, guild_id=OTHER_GUILD),
                 message(5, author_name="Al", author_handle="alice"),
+                message(6, author_name="Al", author_handle="al_2"),
             ]
         )
-        assert await store.authors(GUILD) == {100: ("Al", "alice", "Alice B"), 200: ("Bob",)}
-        await store.delete(GUILD, [5, 3])
+        assert await store.authors(GUILD) == {100: ("Al", "al_2", "alice", "Alice B"), 200: ("Bob",)}
+        await store.delete(GUILD, [6, 5, 3])
         assert await store.authors(GUILD) == {100: ("Alice B", "alice", "Al")}
         assert await store.authors(404) == {}
 

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cogs.memory.model_names import DEFAULT_ALLOWED
 from profiles import detect_hardware
 from profiles.memory_profile import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
     from cogs.memory.embedders import Encoder
     from profiles import MemoryProfile
 
 
-def load_encoder(profile: MemoryProfile) -> Encoder:
-    """Load the profile's embedder; slow, so call it on the worker thread.
+def load_encoder(
+    profile: MemoryProfile, *, models_folder: Path | None = None, allowed: Collection[str] = DEFAULT_ALLOWED
+) -> Encoder:
+    """Load the profile's embedder; slow, so never on the event loop. Never touches the network.
+
+    Args:
+        profile: names it, and how it works.
+        models_folder: where the operator keeps models.
+        allowed: names that may be loaded, see `check_model_name`.
 
     Raises:
         ModelUnavailable: it is missing or damaged.
@@ -29,4 +40,4 @@ def load_encoder(profile: MemoryProfile) -> Encoder:
         )
     from cogs.memory.embedders.sentence_transformer import SentenceTransformerEncoder
 
-    return SentenceTransformerEncoder.load(profile)
+    return SentenceTransformerEncoder.load(profile, models_folder=models_folder, allowed=allowed)

@@ -16,8 +16,8 @@ from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.model_names import DEFAULT_ALLOWED
 from cogs.memory.model_source import as_folder, damage, fingerprint, locate_model, weight_files
+from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
 from cogs.memory.records import Space
-from cogs.memory.rerankers.out_of_memory import OutOfMemory, raises_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.content_tokens import ContentTokenizer
-from cogs.memory.rerankers.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.proof import SelfTest, prove_order
 from cogs.memory.rerankers.source import (
     Source,

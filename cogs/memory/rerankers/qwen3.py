@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers import Pair
-from cogs.memory.rerankers.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.proof import Golden, SelfTest, prove_golden, prove_order
 from cogs.memory.rerankers.qwen3_packed import PackedQwen3, why_unsupported
 from cogs.memory.rerankers.qwen3_plain import PlainQwen3

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from cogs.memory.records import (
-    ChannelInfo,
-    Embedding,
-    Hit,
-    Neighbours,
-    Scope,
-    Space,
-    StoredMessage,
-    StoredRow,
-    StoreStats,
-    UpsertResult,
-)
-
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from cogs.memory.records import (
+        ChannelInfo,
+        Embedding,
+        Hit,
+        Neighbours,
+        Scope,
+        Space,
+        StoredMessage,
+        StoredRow,
+        StoreStats,
+        UpsertResult,
+    )
 
 
 class MemoryStore(Protocol):

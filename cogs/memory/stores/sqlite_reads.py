@@ -63,11 +63,16 @@ _NAMES = """
             ORDER BY author_id, author_name, author_handle LIMIT 1
         )
         UNION ALL
-        SELECT (
-            SELECT n.id FROM messages n INDEXED BY messages_by_author
-            WHERE n.guild_id = :guild
-              AND (n.author_id, n.author_name, n.author_handle) > (m.author_id, m.author_name, m.author_handle)
-            ORDER BY n.author_id, n.author_name, n.author_handle LIMIT 1
+        SELECT coalesce(
+            (SELECT n.id FROM messages n INDEXED BY messages_by_author
+             WHERE n.guild_id = :guild AND n.author_id = m.author_id AND n.author_name = m.author_name
+               AND n.author_handle > m.author_handle ORDER BY n.author_handle LIMIT 1),
+            (SELECT n.id FROM messages n INDEXED BY messages_by_author
+             WHERE n.guild_id = :guild AND n.author_id = m.author_id
+               AND n.author_name > m.author_name ORDER BY n.author_name, n.author_handle LIMIT 1),
+            (SELECT n.id FROM messages n INDEXED BY messages_by_author
+             WHERE n.guild_id = :guild
+               AND n.author_id > m.author_id ORDER BY n.author_id, n.author_name, n.author_handle LIMIT 1)
         ) FROM names JOIN messages m ON m.id = names.id
     )
     SELECT m.author_id, m.author_name, m.author_handle, (

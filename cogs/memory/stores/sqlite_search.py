@@ -25,7 +25,7 @@ MAX_TERMS = 32
 MAX_TERM_LENGTH = 200
 
 MATCH_BUDGET = 20_000
-"""Messages that one query may rank, over all its terms: about 20 ms. Rare terms come first."""
+"""Messages that one query may rank, over all its terms: about 30 ms. Rare terms come first."""
 
 _WORD_COLUMNS = "{author content previous}"
 _PAIR_COLUMN = "segments"

@@ -41,7 +41,7 @@ class VectorIndex:
             raise ValueError(f"dim must be positive, not {dim}")
         self.dim = dim
         self._guilds: dict[int, _GuildIndex] = {}
-        # FAISS crashes when one thread adds while another searches.
+        # FAISS allows no search in one thread while another adds or removes.
         self._lock = threading.Lock()
 
     def add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from cogs.memory.evaluation import (
     read_evaluation,
     report,
 )
+from cogs.memory.exceptions import ModelError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.surface.cli.output import console, progress_bar
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogs.memory.evaluation import EvaluationChannel, Outcome
+    from cogs.memory.model_loading import ModelSources
     from cogs.memory.reranker_service import Order
     from profiles import MemoryProfile
 
@@ -39,13 +42,15 @@ STAGES: tuple[tuple[str, Order | None], ...] = (
 )
 
 
-async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile) -> int:
+async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, sources: ModelSources) -> int:
     """Measure each file in a data folder of its own; return the exit code."""
     channels = {path: read_evaluation(path) for path in arguments.files}  # refuse before anything is measured
     reports: list[dict[str, Any]] = []
     for path, parts in channels.items():
         with TemporaryFolder() as folder:
-            async with MemoryService.on_folder(profile, folder) as memory:
+            async with MemoryService.on_folder(profile, folder, sources=sources) as memory:
+                with contextlib.suppress(ModelError):  # then the built-in ranking answers, and the report names it
+                    await memory.reranker.ready()
                 with progress_bar() as bar:
                     bar.add_task(f"{path.name}: ingest", total=None)
                     rate = await ingest(memory, parts)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.columns import Columns
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from cogs.memory.exceptions import MemoryCogError
@@ -34,9 +34,9 @@ HELP = """\
 /quit       leave (or Ctrl-D)
 """
 TOUR = (
-    "who is allergic to something?",
-    "how did we fix the disk that kept filling up",
-    "when is the next game night",
+    "who ended up with the bike and the green sofa",
+    "what novel did Priya tell Halcyon to read",
+    "name of the game with quilts and cats",
 )
 _FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*)"|(\S+))""")
 
@@ -111,7 +111,11 @@ async def _tour(memory: MemoryService) -> int:
         plain = await memory.recall(question, scope, limit=3, order="rrf")
         ranked = await memory.recall(question, scope, limit=3)
         console.rule(Text(f"/recall {question}"))
-        console.print(Columns([_panel("without reranking", plain), _panel("with reranking", ranked)], equal=True))
+        side_by_side = Table.grid(expand=True)
+        side_by_side.add_column(ratio=1)
+        side_by_side.add_column(ratio=1)
+        side_by_side.add_row(_panel("without reranking", plain), _panel("with reranking", ranked))
+        console.print(side_by_side)
     console.rule("/status")
     await _status(memory)
     return 0
@@ -125,7 +129,7 @@ def _panel(title: str, recall: Recall) -> Panel:
         lines.append(f"{result.message.created_at:%Y-%m-%d}\n", style="dim")
         lines.append(f"   {said[:140]}{'…' if len(said) > 140 else ''}\n")
     lines.append(f"{recall.trace.candidates} candidates, {recall.trace.total_ms:.0f} ms", style="dim")
-    return Panel(lines, title=title, width=max(40, console.width // 2 - 2))
+    return Panel(lines, title=title)
 
 
 async def _channel_names(memory: MemoryService, guild_id: int) -> dict[int, str]:

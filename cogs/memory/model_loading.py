@@ -1,0 +1,96 @@
+"""From a profile to its models: what is on the machine first, else fetched while the embedded ones answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cogs.memory.embedders.loading import load_encoder
+from cogs.memory.exceptions import ModelUnavailable
+from cogs.memory.model_names import DEFAULT_ALLOWED, check_operator_name
+from cogs.memory.model_source import as_folder, fetch_model, find_model
+from cogs.memory.rerankers.factory import load_reranker
+from profiles.memory_profile import EMBEDDED_MODEL
+
+if TYPE_CHECKING:
+    from cogs.memory.embedders import Encoder
+    from cogs.memory.rerankers import Reranker
+    from profiles import MemoryProfile, Settings
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY_S = 5.0
+"""Seconds between two lines about a download."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSources:
+    """Where models come from. Its methods are slow: call them neither on the event loop nor on the model worker.
+
+    Args:
+        folder: where downloaded models are kept.
+        allowed: names that may be loaded beside local folders.
+    """
+
+    folder: Path
+    allowed: frozenset[str] = DEFAULT_ALLOWED
+
+    def has(self, model: str | None) -> bool:
+        """Whether a model can be loaded without the network."""
+        if model is None or model == EMBEDDED_MODEL or as_folder(model) is not None:
+            return True
+        name = check_operator_name(model, self.allowed, self.folder)
+        return find_model(str(name), self.folder) is not None
+
+    def load_reranker(self, profile: MemoryProfile) -> Reranker:
+        """Load the profile's reranker, fetching it first if need be. Raises the `ModelError` family."""
+        if profile.reranker in ("qwen3", "cross_encoder"):
+            self._bring(profile.reranker_model)
+        return load_reranker(profile, models_folder=self.folder, allowed=self.allowed)
+
+    def load_encoder(self, profile: MemoryProfile) -> Encoder:
+        """Load the profile's embedder, fetching it first if need be. Raises the `ModelError` family."""
+        if profile.embedder != EMBEDDED_MODEL:
+            self._bring(profile.embedder)
+        return load_encoder(profile, models_folder=self.folder, allowed=self.allowed)
+
+    def _bring(self, model: str | None) -> None:
+        if model is None or self.has(model):
+            return
+        if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+            raise ModelUnavailable(
+                f"The model {model} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it; "
+                "the embedded models answer meanwhile."
+            )
+        log.info("Fetching %s; the embedded models answer meanwhile", model)
+        fetch_model(model, None, self.folder, _Progress(model))
+
+
+def model_sources(settings: Settings) -> ModelSources:
+    """What the operator's settings say: his models folder, or one in the data folder, and the names he allows."""
+    folder = settings.models_folder or Path(settings.memory_data) / "models"
+    return ModelSources(folder, DEFAULT_ALLOWED | frozenset(settings.models_allowed))
+
+
+class _Progress:
+    """Logs share, rate and time left of a download."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last < REPORT_EVERY_S and done < total:
+            return
+        self._last = now
+        rate = done / max(0.001, now - self._start)
+        left = (total - done) / rate if rate else float("inf")
+        share = done / total if total else 1.0
+        log.info(
+            "%s: %.0f %% of %.1f GB, %.1f MB/s, %.0f s left", self._model, 100 * share, total / 1e9, rate / 1e6, left
+        )

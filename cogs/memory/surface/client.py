@@ -1,0 +1,157 @@
+"""`MemoryBot`: the Discord bot that ``bot.py`` starts; every failure to start ends as one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.surface.command_sync import sync_commands
+from cogs.memory.surface.failures import Failures
+from cogs.memory.surface.listeners import NO_CONTENT
+from cogs.memory.surface.services import SERVICES
+from profiles import ProfileError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cogs.memory.surface.services import SurfaceServices
+    from profiles import MemoryProfile
+
+log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 5.0
+"""Seconds that closing may take; what is not applied by then comes with the catch-up after the next start."""
+REFUSED: Final = (
+    "Discord refuses the token: copy it again from the developer portal (your application → Bot → Reset Token) "
+    "into DISCORD_TOKEN."
+)
+UNREACHABLE: Final = "Discord cannot be reached ({reason}); check the network and start again."
+
+
+def memory_intents() -> discord.Intents:
+    """What the memory needs to hear: servers, their messages, and what those say."""
+    intents = discord.Intents.none()
+    intents.guilds = True
+    intents.guild_messages = True
+    intents.message_content = True
+    return intents
+
+
+class MemoryTree(app_commands.CommandTree["MemoryBot"]):
+    """Tells the failures that no cog tells."""
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
+        """Tell what went wrong, unless the command's own cog does."""
+        command = interaction.command
+        if command is None or not command._has_any_error_handlers():
+            services: SurfaceServices | None = getattr(interaction.client, SERVICES, None)
+            await (services.failures if services else Failures()).report(interaction, error)
+
+
+class MemoryBot(commands.AutoShardedBot):
+    """A bot that is nothing but the memory.
+
+    Args:
+        profile: how to use this machine.
+        folder: where the memory is kept.
+        on_failure: called with a sentence when something is wrong that the operator must know.
+    """
+
+    def __init__(self, profile: MemoryProfile, folder: Path) -> None:
+        super().__init__(
+            commands.when_mentioned,
+            intents=memory_intents(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            help_command=None,
+            tree_cls=MemoryTree,
+            max_messages=1000,
+        )
+        self.memory_profile = profile
+        self.memory_folder = folder
+
+    async def setup_hook(self) -> None:
+        """Open the memory and bring the commands up to date, before the first event."""
+        await self.load_extension("cogs.memory")
+        await sync_commands(self)
+
+    async def on_ready(self) -> None:
+        """Say that the bot is there."""
+        log.info("Connected as %s, on %d servers", self.user, len(self.guilds))
+
+
+def run_bot(
+    token: str, memory_profile: MemoryProfile, folder: Path, *, say: Callable[[str], None] | None = None
+) -> int:
+    """Run the bot until it is told to stop; return the exit code.
+
+    Args:
+        token: of the bot.
+        memory_profile: how to use this machine.
+        folder: where the memory is kept.
+        say: gets the one sentence that tells why the bot could not start or go on; by default it goes to stderr.
+    """
+    return asyncio.run(_run(token, memory_profile, folder, say or _to_stderr))
+
+
+async def _run(token: str, profile: MemoryProfile, folder: Path, say: Callable[[str], None]) -> int:
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
+    bot = MemoryBot(profile, folder)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running = asyncio.create_task(bot.start(token), name="discord")
+    stopping = asyncio.create_task(stop.wait(), name="stop signal")
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await bot.close()
+    except TimeoutError:
+        log.error("Closing took longer than %.0f s; what waits is taken up at the next start", DRAIN_S)
+    if stop.is_set():
+        running.cancel()
+        await asyncio.wait([running])
+        return 0
+    return _exit_code(running, say)
+
+
+def _exit_code(running: asyncio.Task[None], say: Callable[[str], None]) -> int:
+    error = running.exception()
+    if error is None:
+        return 0
+    sentence = _sentence(error)
+    if sentence is None:
+        log.critical("The bot stopped", exc_info=error)
+        sentence = "The bot stopped because of an error in itself; the log has it all."
+    say(sentence)
+    return 1
+
+
+def _sentence(error: BaseException) -> str | None:
+    """What the operator can do about an error; ``None`` if nothing."""
+    if isinstance(error, commands.ExtensionFailed):
+        error = error.original
+    if isinstance(error, discord.LoginFailure):
+        return REFUSED
+    if isinstance(error, discord.PrivilegedIntentsRequired):
+        return NO_CONTENT
+    if isinstance(error, (MemoryCogError, ProfileError, SettingsError)):
+        return str(error)
+    if isinstance(error, (aiohttp.ClientError, discord.GatewayNotFound, discord.HTTPException, OSError)):
+        return UNREACHABLE.format(reason=str(error) or type(error).__name__)
+    return None
+
+
+def _to_stderr(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

@@ -1,0 +1,150 @@
+"""`MemoryCog`: `/recall` and "Find related"."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.memory_service import check_query
+from cogs.memory.natural_dates import parse_date
+from cogs.memory.surface.conversion import to_stored
+from cogs.memory.surface.memory_button import COG_NAME
+from cogs.memory.surface.presenter import NOBODY, heading, page_embeds
+from cogs.memory.surface.recall_buttons import BUTTONS, page_view
+from cogs.memory.surface.recall_flow import RecallFlow, question_from
+from cogs.memory.surface.recent_queries import MAX_SUGGESTION
+from cogs.memory.surface.search_state import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Search
+from cogs.memory.surface.texts import texts_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cogs.memory.surface.services import SurfaceServices
+
+    Interaction = discord.Interaction[Any]
+
+log = logging.getLogger(__name__)
+
+_ = app_commands.locale_str
+MAX_CHOICES = 25
+
+
+class MemoryCog(commands.Cog, name=COG_NAME):
+    """Finds what was said, for whoever asks, in what he may read.
+
+    Args:
+        services: the memory and what stands between it and Discord.
+    """
+
+    def __init__(self, services: SurfaceServices) -> None:
+        self.services = services
+        self.flow = RecallFlow(services)
+        self._menu = app_commands.ContextMenu(name=_("Find related"), callback=self.find_related)
+        self._menu.guild_only = True
+        self._menu.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)
+        self._menu.error(self._menu_failed)
+
+    async def cog_load(self) -> None:
+        """Register what a cog does not register by itself."""
+        self.services.bot.tree.add_command(self._menu)
+        self.services.bot.add_dynamic_items(*BUTTONS)
+
+    async def cog_unload(self) -> None:
+        """Take back what `cog_load` registered."""
+        self.services.bot.tree.remove_command(self._menu.name, type=self._menu.type)
+        self.services.bot.remove_dynamic_items(*BUTTONS)
+
+    @app_commands.command(name=_("recall"), description=_("Find what was said on this server"))
+    @app_commands.describe(
+        query=_("What you are looking for, in your own words"),
+        author=_("Only what this person wrote"),
+        channel=_("Only in this channel and its threads"),
+        after=_("Only since then: yesterday, last week, 2025-03-01"),
+        before=_("Only before then: yesterday, last week, 2025-03-01"),
+        has=_("Only messages with this in them"),
+        limit=_("Results on a page"),
+    )
+    @app_commands.choices(
+        has=[
+            app_commands.Choice(name=_("link"), value="link"),
+            app_commands.Choice(name=_("file"), value="file"),
+            app_commands.Choice(name=_("picture"), value="image"),
+            app_commands.Choice(name=_("code"), value="code"),
+        ]
+    )
+    @app_commands.guild_only()
+    @app_commands.allowed_installs(guilds=True, users=False)
+    async def recall(  # noqa: PLR0917 - the options of the command
+        self,
+        interaction: Interaction,
+        query: str,
+        author: discord.User | None = None,
+        channel: app_commands.AppCommandChannel | app_commands.AppCommandThread | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        has: str | None = None,
+        limit: app_commands.Range[int, 1, MAX_PAGE_SIZE] | None = None,
+    ) -> None:
+        """Show the asker, and nobody else, what was said."""
+        with self.services.turns.take(interaction.user.id, texts_of(interaction)):
+            await interaction.response.defer(ephemeral=True, thinking=True)
+            search = Search(
+                query=" ".join(check_query(query).split()),
+                author_id=author.id if author else None,
+                channel_id=channel.id if channel else None,
+                after=await _moment(after),
+                before=await _moment(before),
+                has=has,
+                page_size=limit or min(self.services.memory.profile.recall_limit, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE,
+            )
+            if interaction.guild_id is not None:
+                self.services.recent.note(interaction.guild_id, interaction.user.id, search.query)
+            await self.show_page(interaction, search)
+
+    @recall.autocomplete("query")
+    async def suggest(self, interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+        """Offer what the user asked before."""
+        asked = self.services.recent.like(interaction.guild_id or 0, interaction.user.id, typed[:MAX_SUGGESTION])
+        return [app_commands.Choice(name=query, value=query) for query in asked[:MAX_CHOICES]]
+
+    async def find_related(self, interaction: Interaction, message: discord.Message) -> None:
+        """Show the asker what was said on the same matter as a message."""
+        texts = texts_of(interaction)
+        with self.services.turns.take(interaction.user.id, texts):
+            await interaction.response.defer(ephemeral=True, thinking=True)
+            stored = to_stored(message)
+            text = question_from(stored.text if stored else message.content)
+            if not text:
+                raise InvalidQuery(texts.no_text)
+            page_size = min(self.services.memory.profile.recall_limit, MAX_PAGE_SIZE)
+            search = Search(text, related_to=message.id, related_in=message.channel.id, page_size=page_size)
+            await self.show_page(interaction, search)
+
+    async def show_page(self, interaction: Interaction, search: Search) -> None:
+        """Fill the answer, which is deferred already, with a page."""
+        texts = texts_of(interaction)
+        page = await self.flow.page(interaction, search)
+        await interaction.edit_original_response(
+            content=heading(page.search, texts, interaction.guild_id),
+            embeds=page_embeds(page, texts),
+            view=page_view(page, texts),
+            allowed_mentions=NOBODY,
+        )
+
+    async def cog_app_command_error(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
+        """Tell what went wrong."""
+        await self.services.failures.report(interaction, error)
+
+    async def _menu_failed(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
+        await self.services.failures.report(interaction, error)
+
+
+async def _moment(text: str | None) -> datetime | None:
+    """Read a date, off the event loop: the first one loads a library. Raises InvalidQuery."""
+    return None if text is None else await asyncio.to_thread(parse_date, text)

@@ -1,0 +1,216 @@
+"""`EventLine`: what the gateway tells, in the order it was told.
+
+discord.py starts a task for each listener of each event. Tasks begin in the order they were made, so whatever a
+listener does before its first ``await`` happens in gateway order, and nothing after it does. Listeners therefore turn
+an event into a plain value and `put` it here without awaiting; one consumer asks the guild's settings and hands the
+events on to the memory, one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cogs.memory.exceptions import StoreError
+from cogs.memory.records import ChannelInfo, Scope, StoredMessage
+from cogs.memory.surface.guild_settings import DamagedSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.surface.guild_settings import GuildSettingsStore
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 20_000
+"""Events that may wait while the memory's own queue is full; a gateway cannot be told to wait."""
+BATCH = 256
+RETRY_S = 5.0
+"""Pause before a store that failed is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message that was written or edited."""
+
+    message: StoredMessage
+    parent_id: int | None
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaid:
+    """Messages that were deleted."""
+
+    guild_id: int
+    message_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGone:
+    """A channel or thread that was deleted, with all that was said in it."""
+
+    guild_id: int
+    channel_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Channels that appeared or were renamed."""
+
+    channels: tuple[ChannelInfo, ...]
+
+
+Event = Said | Unsaid | ChannelGone | Named
+
+
+class EventLine:
+    """Takes events without waiting and applies them to the memory one after the other.
+
+    Args:
+        memory: what remembers and forgets.
+        settings: what each guild lets be remembered.
+        size: events that may wait; beyond it new messages (never edits or deletions) are dropped and counted.
+        on_lost: told, when there is room again, of each guild of which messages were dropped.
+    """
+
+    def __init__(
+        self,
+        memory: MemoryService,
+        settings: GuildSettingsStore,
+        *,
+        size: int = MAX_WAITING,
+        on_lost: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._memory = memory
+        self._settings = settings
+        self._size = size
+        self._events: deque[Event] = deque()
+        self._arrived = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+        self._consumer: asyncio.Task[None] | None = None
+        self._on_lost = on_lost
+        self._lost_guilds: set[int] = set()
+        self.dropped = 0
+        """Messages that found no room."""
+        self.given_up = 0
+        """Events that failed for a reason nobody foresaw; the log has it."""
+
+    def start(self) -> None:
+        """Begin to apply events."""
+        self._consumer = asyncio.create_task(self._consume(), name="memory event line")
+
+    async def stop(self, timeout_s: float = 2.0) -> None:
+        """Hand on what waits, within ``timeout_s``, and stop."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.drained()
+        except TimeoutError:
+            log.warning("%d events were not applied before the stop", self.waiting)
+        if self._consumer is not None:
+            self._consumer.cancel()
+            await asyncio.gather(self._consumer, return_exceptions=True)
+            self._consumer = None
+
+    @property
+    def waiting(self) -> int:
+        """Events that the memory has not been told of."""
+        return len(self._events)
+
+    def put(self, event: Event) -> None:
+        """Line up an event. Never waits: call it before the first ``await`` of a listener."""
+        if isinstance(event, Said) and not event.edited and len(self._events) >= self._size:
+            self._drop(event)
+            return
+        self._events.append(event)
+        self._done.clear()
+        self._arrived.set()
+
+    async def drained(self) -> None:
+        """Wait until everything put so far has been handed on to the memory."""
+        await self._done.wait()
+
+    def _drop(self, event: Said) -> None:
+        self.dropped += 1
+        if event.message.guild_id not in self._lost_guilds:
+            self._lost_guilds.add(event.message.guild_id)
+            log.error("Too many events wait: the history of guild %d is read again later", event.message.guild_id)
+
+    async def _consume(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._events:
+                await self._apply_some()
+            self._done.set()
+            while self._lost_guilds:
+                self._on_lost(self._lost_guilds.pop())
+
+    async def _apply_some(self) -> None:
+        """Apply the events at the head of the line; they leave it when that has worked."""
+        try:
+            count = await self._apply_head()
+        except StoreError as error:
+            log.error("Events wait for the store, trying again in %.0f s: %s", RETRY_S, error)
+            await asyncio.sleep(RETRY_S)
+            return
+        except Exception:
+            # One event that nobody foresaw must not keep all later ones from the memory.
+            log.exception("An event was given up (%s)", type(self._events[0]).__name__)
+            self.given_up += 1
+            count = 1
+        for _ in range(count):
+            self._events.popleft()
+
+    async def _apply_head(self) -> int:
+        """Apply the first event, or the first few messages together; return how many those were."""
+        head = self._events[0]
+        if isinstance(head, Said):
+            return await self._remember()
+        if isinstance(head, Unsaid):
+            await self._memory.forget(head.guild_id, head.message_ids)
+        elif isinstance(head, Named):
+            await self._memory.name_channels(head.channels)
+        else:
+            await self._forget_channel(head)
+        return 1
+
+    async def _remember(self) -> int:
+        batch: list[Said] = []
+        for event in self._events:
+            if not isinstance(event, Said) or len(batch) == BATCH:
+                break
+            batch.append(event)
+        await self._memory.remember([event.message for event in batch if await self._wanted(event)])
+        return len(batch)
+
+    async def _wanted(self, event: Said) -> bool:
+        """Whether the guild and the author let this be remembered; what is stored already is kept up to date."""
+        message = event.message
+        try:
+            settings = await self._settings.get(message.guild_id)
+            allowed = settings.indexes(message.channel_id, event.parent_id)
+            allowed = allowed and not await self._settings.is_opted_out(message.guild_id, message.author_id)
+        except DamagedSettings as error:
+            log.error("Guild %d: %s", message.guild_id, error)
+            allowed = False
+        return allowed or (event.edited and await self._is_stored(message))
+
+    async def _is_stored(self, message: StoredMessage) -> bool:
+        await self._memory.queue.stored()
+        scope = Scope(message.guild_id, frozenset([message.channel_id]))
+        return bool(await self._memory.store.filter(scope, [message.id]))
+
+    async def _forget_channel(self, gone: ChannelGone) -> None:
+        """Erase a channel and the threads known to hang under it, behind everything put before."""
+        await self._memory.queue.stored()
+        known = await self._memory.store.channels(gone.guild_id)
+        threads = [channel.id for channel in known if channel.parent_id == gone.channel_id]
+        for channel_id in (gone.channel_id, *threads):
+            await self._memory.store.erase(gone.guild_id, channel_id=channel_id)
+        await self._memory.forget(gone.guild_id, ())  # the queue tells the caches that the guild has changed

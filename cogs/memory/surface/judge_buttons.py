@@ -1,0 +1,55 @@
+"""👍 and 👎 under a result: what people say answers a question becomes the server's own set of judged questions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import discord
+
+from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.surface.judgements import Judgement
+from cogs.memory.surface.memory_button import MemoryButton, query_of
+from cogs.memory.surface.presenter import NOBODY
+from cogs.memory.surface.search_state import ID, encode_id
+from cogs.memory.surface.texts import texts_of
+
+if TYPE_CHECKING:
+    import re
+
+    from cogs.memory.surface.cog import MemoryCog
+
+    Interaction = discord.Interaction[Any]
+
+_EMOJI: Final = {"g": "👍", "b": "👎"}
+
+
+class JudgeButton(MemoryButton, template=rf"memory:judge:(?P<verdict>[gb]):(?P<id>{ID})"):
+    """Says whether a message answers the question that stands above it."""
+
+    def __init__(self, message_id: int, *, good: bool, label: str) -> None:
+        self.message_id = message_id
+        self.good = good
+        verdict = "g" if good else "b"
+        custom_id = f"memory:judge:{verdict}:{encode_id(message_id)}"
+        super().__init__(discord.ui.Button(label=label, custom_id=custom_id, emoji=_EMOJI[verdict]))
+
+    @classmethod
+    async def from_custom_id(cls, _: Interaction, item: discord.ui.Item[Any], match: re.Match[str]) -> Self:
+        """Make the button again from what Discord sends."""
+        return cls(int(match["id"], 36), good=match["verdict"] == "g", label=getattr(item, "label", None) or "…")
+
+    async def pressed(self, interaction: Interaction, cog: MemoryCog) -> None:
+        """Note the verdict, if the user may still read the message."""
+        query = query_of(interaction)
+        texts = texts_of(interaction)
+        if not query or interaction.guild_id is None:
+            raise InvalidQuery(texts.ask_again)
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        found = await cog.flow.conversation(interaction, self.message_id)
+        if found is None:
+            raise InvalidQuery(texts.gone)
+        judgement = Judgement(query, self.message_id, found.centre.channel_id, interaction.user.id, self.good)
+        count = await cog.services.judgements.add(interaction.guild_id, judgement)
+        await interaction.edit_original_response(
+            content=texts.judged.format(count=f"{count:,}"), allowed_mentions=NOBODY
+        )

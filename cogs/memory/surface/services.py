@@ -1,0 +1,45 @@
+"""What the cogs of the surface share. Made by ``setup``, once for each bot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cogs.memory.surface.failures import Failures
+from cogs.memory.surface.recent_queries import RecentQueries
+from cogs.memory.surface.turns import Turns
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from discord.ext import commands
+
+    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.surface.discord_access import AccessRules
+    from cogs.memory.surface.event_line import EventLine
+    from cogs.memory.surface.guild_settings import GuildSettingsStore
+    from cogs.memory.surface.history_sync import HistorySync
+    from cogs.memory.surface.judgements import Judgements
+
+    Bot: TypeAlias = commands.Bot | commands.AutoShardedBot
+
+SERVICES = "memory_services"
+"""The attribute of the bot that holds its `SurfaceServices`."""
+
+
+@dataclass(slots=True)
+class SurfaceServices:
+    """The memory and what stands between it and Discord."""
+
+    bot: Bot
+    memory: MemoryService
+    access: AccessRules
+    settings: GuildSettingsStore
+    events: EventLine
+    history: HistorySync
+    judgements: Judgements
+    owns_memory: bool = False
+    """Whether whoever made this also closes the memory."""
+    failures: Failures = field(default_factory=Failures)
+    turns: Turns = field(default_factory=Turns)
+    recent: RecentQueries = field(default_factory=RecentQueries)

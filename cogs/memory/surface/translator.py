@@ -1,0 +1,32 @@
+"""The texts of commands in the languages of those who use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands
+
+from cogs.memory.surface import backfill_texts, memory_texts_german, texts_german
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_GERMAN: Mapping[str, str] = {
+    **backfill_texts.COMMAND_TEXTS,
+    **memory_texts_german.COMMAND_TEXTS,
+    **texts_german.COMMAND_TEXTS,
+}
+
+
+class MemoryTranslator(app_commands.Translator):
+    """Gives Discord the translations of command names, descriptions and choices."""
+
+    async def translate(
+        self,
+        string: app_commands.locale_str,
+        locale: discord.Locale,
+        context: app_commands.TranslationContextTypes,
+    ) -> str | None:
+        """Return the translation of one text, ``None`` where there is none."""
+        return _GERMAN.get(string.message) if locale is discord.Locale.german else None

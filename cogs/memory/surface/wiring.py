@@ -1,0 +1,108 @@
+"""Joins a bot, a memory and the cogs; what ``load_extension("cogs.memory")`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.memory_service import MemoryService
+from cogs.memory.model_loading import model_sources
+from cogs.memory.surface.cog import MemoryCog
+from cogs.memory.surface.discord_access import AccessRules
+from cogs.memory.surface.event_line import EventLine
+from cogs.memory.surface.guild_settings import GuildSettingsStore
+from cogs.memory.surface.history_sync import HistorySync
+from cogs.memory.surface.judgements import Judgements
+from cogs.memory.surface.listeners import MemoryListeners
+from cogs.memory.surface.memory_commands import MemoryCommands
+from cogs.memory.surface.services import SERVICES, SurfaceServices
+from cogs.memory.surface.translator import MemoryTranslator
+from profiles import apply_settings, detect_hardware, load_profile, load_settings, select_profile
+
+if TYPE_CHECKING:
+    from cogs.memory.surface.services import Bot
+    from profiles import MemoryProfile
+
+
+STALE: Final = (
+    "bot.memory is no MemoryService of the code that is loaded now: discord.py imports an extension anew when it is "
+    "reloaded. Make a new one from cogs.memory.memory_service before, or leave it to the extension to make one."
+)
+
+
+async def connect(bot: Bot) -> SurfaceServices:
+    """Open the memory, unless the bot brings one, and add the cogs. Raises what ``cogs.memory.setup`` raises."""
+    memory: MemoryService | None = getattr(bot, "memory", None)
+    owns_memory = memory is None
+    if memory is not None and not isinstance(memory, MemoryService):
+        raise MemoryCogError(STALE)
+    if memory is None:
+        memory = MemoryService.on_folder(*_choose(bot), sources=model_sources(load_settings()))
+        await memory.start()
+    services = _services(bot, memory, owns_memory=owns_memory)
+    setattr(bot, SERVICES, services)
+    try:
+        if bot.tree.translator is None:
+            await bot.tree.set_translator(MemoryTranslator())
+        services.access.listen()
+        for cog in (MemoryListeners(services), MemoryCog(services), MemoryCommands(services)):
+            await bot.add_cog(cog)
+        services.history.start()
+    except BaseException:
+        await disconnect(bot)
+        raise
+    return services
+
+
+async def disconnect(bot: Bot) -> None:
+    """Take the cogs away and close what `connect` opened; may be called twice."""
+    services: SurfaceServices | None = getattr(bot, SERVICES, None)
+    if services is None:
+        return
+    setattr(bot, SERVICES, None)
+    await services.history.close()  # notes how far events were applied, so the event line must still run
+    for cog in (MemoryCommands, MemoryCog, MemoryListeners):
+        await bot.remove_cog(cog.__cog_name__)
+    services.access.close()
+    if isinstance(bot.tree.translator, MemoryTranslator):
+        await bot.tree.set_translator(None)
+    if services.owns_memory:
+        await services.memory.close()
+
+
+def _services(bot: Bot, memory: MemoryService, *, owns_memory: bool) -> SurfaceServices:
+    settings = GuildSettingsStore(memory.store)
+    access = AccessRules(bot)
+
+    def read_again(guild_id: int) -> None:
+        guild = bot.get_guild(guild_id)
+        if guild is not None:
+            history.lost_events(guild)
+
+    events = EventLine(memory, settings, on_lost=read_again)
+    history = HistorySync(bot, memory, settings, access, drained=events.drained)
+    return SurfaceServices(
+        bot=bot,
+        memory=memory,
+        access=access,
+        settings=settings,
+        events=events,
+        history=history,
+        judgements=Judgements(memory.store),
+        owns_memory=owns_memory,
+    )
+
+
+def _choose(bot: Bot) -> tuple[MemoryProfile, Path]:
+    """What the bot brings, else what the settings say."""
+    profile: MemoryProfile | None = getattr(bot, "memory_profile", None)
+    folder: Path | None = getattr(bot, "memory_folder", None)
+    if profile is not None and folder is not None:
+        return profile, folder
+    settings = load_settings()
+    if profile is None:
+        named = settings.memory_profile
+        tier = select_profile(detect_hardware()) if named == "auto" else load_profile(named)
+        profile = apply_settings(tier, settings)
+    return profile, folder or Path(settings.memory_data)

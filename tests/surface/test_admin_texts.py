@@ -1,0 +1,70 @@
+"""The texts of `/memory`: complete in both languages, and short enough for Discord."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from string import Formatter
+from typing import TYPE_CHECKING
+
+import pytest
+from discord import app_commands
+
+from cogs.memory.surface.memory_group import memory_group
+from cogs.memory.surface.memory_texts import ENGLISH, MemoryTexts, memory_texts_for
+from cogs.memory.surface.memory_texts_german import COMMAND_TEXTS, GERMAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+NAMES = [field.name for field in fields(MemoryTexts)]
+
+
+def blanks(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in Formatter().parse(text)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_languages_fill_in_the_same(name: str) -> None:
+    assert blanks(getattr(ENGLISH, name)) == blanks(getattr(GERMAN, name))
+
+
+def test_every_sentence_is_translated() -> None:
+    same = [name for name in NAMES if getattr(ENGLISH, name) == getattr(GERMAN, name)]
+    alike = {
+        "explain_stage",
+        "privacy_channels",
+        "stats_cache",
+        "stats_recall_text",
+        "stats_reranker",
+        "status_problem",
+    }
+    assert set(same) <= alike
+
+
+def test_the_language_follows_the_user_and_is_english_where_there_is_none() -> None:
+    assert memory_texts_for("de") is GERMAN
+    assert memory_texts_for("fr") is memory_texts_for(None) is ENGLISH
+
+
+def test_one_message_is_not_many() -> None:
+    assert (ENGLISH.count_messages(1), ENGLISH.count_messages(1234)) == ("1 message", "1,234 messages")
+    assert (GERMAN.count_days(1), GERMAN.count_days(30)) == ("1 Tag", "30 Tage")
+
+
+def menu_texts(command: app_commands.Group | app_commands.Command[Any, ..., Any]) -> Iterator[str]:
+    """All that Discord's own menus show of a command."""
+    yield command._locale_description.message if command._locale_description else command.description
+    if isinstance(command, app_commands.Group):
+        for child in command.commands:
+            yield from menu_texts(child)
+        return
+    for parameter in command._params.values():
+        yield str(parameter.description)
+
+
+def test_every_text_of_the_menus_is_translated_and_within_discords_limit() -> None:
+    services: Any = None  # building the group asks nothing of them
+    shown = set(menu_texts(memory_group(services)))
+    assert shown == set(COMMAND_TEXTS)
+    assert all(len(text) <= 100 for text in (*COMMAND_TEXTS, *COMMAND_TEXTS.values()))
