@@ -79,6 +79,12 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
         return await local_console(memory)
 
 
+def _reranker_asked(arguments: argparse.Namespace) -> str | None:
+    """The reranker model that ``evaluate --reranker`` asks for, as RERANKER_TYPE; the other names need no setting."""
+    name: str | None = getattr(arguments, "reranker", None)
+    return name if name in ("qwen3", "cross_encoder", "remote") else None
+
+
 def run_discord(token: str, settings: Settings) -> int:
     """Run the Discord bot until it is told to stop; return the exit code."""
     from cogs.memory.surface.client import run_bot
@@ -117,7 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; expected failures end in one sentence and exit code 1."""
     arguments = parse_arguments(argv)
     try:
-        settings = load_settings(memory_data=arguments.data, memory_profile=arguments.profile)
+        settings = load_settings(
+            memory_data=arguments.data, memory_profile=arguments.profile, reranker_type=_reranker_asked(arguments)
+        )
         _set_up_logging(settings, quiet=settings.discord_token is None or arguments.command != "run")
         if arguments.command == "run" and settings.discord_token is None:
             console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")

@@ -140,6 +140,12 @@ async def test_orders_without_reranking_can_be_asked_for(filled: MemoryService) 
         assert recall.results
 
 
+async def test_what_was_said_a_moment_ago_stands_before_what_is_merely_embedded(filled: MemoryService) -> None:
+    await filled.store.upsert([said(90, "the samovar costs twenty now")])
+    recall = await filled.recall("what does the samovar cost", SCOPE, limit=2)
+    assert 90 in {result.message.id for result in recall.results}
+
+
 async def test_messages_can_be_found_by_words_before_they_are_embedded(memory: MemoryService) -> None:
     await memory.store.upsert(CHAT)
     recall = await memory.recall("hazelnuts", SCOPE)

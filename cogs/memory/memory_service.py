@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
+from cogs.memory.context_builder import build_context, estimate_tokens
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import InvalidQuery, MemoryCogError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
@@ -26,10 +27,11 @@ from profiles import load_profile
 from profiles.memory_profile import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from cogs.memory.context_builder import MemoryContext
     from cogs.memory.embedding_service import LoadEncoder
     from cogs.memory.recall_records import RankedCandidate, Ranking
     from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
@@ -43,6 +45,8 @@ log = logging.getLogger(__name__)
 
 Surface = Literal["recall", "injection"]
 
+CONTEXT_CANDIDATES = 50
+"""Results that the context of a reply is chosen from."""
 MAX_QUERY = 2000
 """Characters of a question."""
 RELEVANT = 0.25
@@ -229,6 +233,40 @@ class MemoryService:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
         self.recall_ms.append(clock.total_ms)
         return cached
+
+    async def build_context(
+        self,
+        query: str,
+        scope: Scope,
+        *,
+        token_budget: int = 1000,
+        per_author: int | None = None,
+        count_tokens: Callable[[str], int] = estimate_tokens,
+    ) -> MemoryContext:
+        """Find what a reply to ``query`` should know, as fenced quotes with their sources.
+
+        Args:
+            query: what the reply answers.
+            scope: what *everybody who will read the reply* may read.
+            token_budget: tokens of the text, fence included.
+            per_author: how many messages of one author at most; None for any number.
+            count_tokens: the reply model's tokenizer.
+
+        Raises:
+            InvalidQuery: there is nothing to look for.
+            MemoryCogError: the store or the embedder failed.
+        """
+        recall = await self.recall(query, scope, limit=CONTEXT_CANDIDATES, surface="injection")
+        channels = {channel.id: channel.name for channel in await self.store.channels(scope.guild_id)}
+        return build_context(
+            recall.results,
+            recall.trace,
+            channels,
+            token_budget=token_budget,
+            least_relevance=RELEVANT,
+            per_author=per_author,
+            count_tokens=count_tokens,
+        )
 
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""

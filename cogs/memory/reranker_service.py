@@ -264,6 +264,10 @@ class RerankerService:
         if self._weights is None:
             self._weights = StructureWeights.load()
         scores = self._weights.score(*structure_features(best))
+        ladder = np.sort(scores)[::-1]
+        for place, message_id in enumerate(best.candidates):
+            if not best.pool.sketches[message_id]:  # most features are unknown before a message is embedded
+                scores[place] = ladder[place]  # so it keeps the place that the stage before gave it
         order = np.argsort(-scores, kind="stable")
         return [
             RankedCandidate(best.candidates[row], float(scores[row]), float(best.late_interaction[row]))

@@ -50,11 +50,20 @@ class CandidatePool:
 
     @cached_property
     def own_maxima(self) -> NDArray[np.float32]:
-        """(rows, terms) best match of each question term within each message alone."""
+        """(rows, terms) best match of each question term within each message alone.
+
+        A message that still waits for its sketch counts by its keyword score, as a share of the best match of all: what
+        was said a moment ago must not stand behind what is merely embedded.
+        """
         terms = keyword_vectors(self.question, self.encoded)
         if not len(terms):
             terms = np.zeros((1, self.encoded.token_vectors.shape[1]), dtype=np.float32)
-        return term_maxima(terms, list(self.sketches.values()))
+        maxima = term_maxima(terms, list(self.sketches.values()))
+        highest = maxima.max(axis=0, initial=0.0) if maxima.any() else np.ones(len(terms), dtype=np.float32)
+        for message_id, score in self.keyword_scores.items():
+            if not self.sketches[message_id]:
+                maxima[self.row_of[message_id]] = score / self.best_keyword_score * highest
+        return maxima
 
     @cached_property
     def window_maxima(self) -> NDArray[np.float32]:

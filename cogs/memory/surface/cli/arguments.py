@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cogs.memory.reranker_service import ORDERS
+from cogs.memory.reranker_service import MODEL_TYPES, ORDERS
 
 EPILOG = """\
 Without a command: run. Settings come from the environment or the file .env (see .env.example).
@@ -67,7 +67,8 @@ def _add_recall(parser: argparse.ArgumentParser) -> None:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="print one JSON object per file")
-    parser.add_argument("--reranker", choices=ORDERS, metavar="NAME", help=f"rank by one of: {', '.join(ORDERS)}")
+    names = (*ORDERS, "none", *sorted(MODEL_TYPES))
+    parser.add_argument("--reranker", choices=names, metavar="NAME", help=f"rank by one of: {', '.join(names)}")
     parser.add_argument("--no-rerank", action="store_true", help="retrieval order: fused keyword and vector search")
     parser.add_argument("--compare", action="store_true", help="every stage on the same questions, side by side")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from cogs.memory.evaluation import (
 )
 from cogs.memory.exceptions import ModelError
 from cogs.memory.memory_service import MemoryService
-from cogs.memory.surface.cli.output import console, progress_bar
+from cogs.memory.reranker_service import MODEL_TYPES
+from cogs.memory.surface.cli.output import console, errors, progress_bar
 
 if TYPE_CHECKING:
     import argparse
@@ -49,8 +49,7 @@ async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, source
     for path, parts in channels.items():
         with TemporaryFolder() as folder:
             async with MemoryService.on_folder(profile, folder, sources=sources) as memory:
-                with contextlib.suppress(ModelError):  # then the built-in ranking answers, and the report names it
-                    await memory.reranker.ready()
+                await _wait_for_model(memory, asked=arguments.reranker in MODEL_TYPES)
                 with progress_bar() as bar:
                     bar.add_task(f"{path.name}: ingest", total=None)
                     rate = await ingest(memory, parts)
@@ -68,9 +67,27 @@ async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, source
 async def _measure(
     memory: MemoryService, path: Path, parts: Channels, rate: float, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    order: Order | None = "rrf" if arguments.no_rerank else arguments.reranker
+    order = _order(arguments)
     outcomes = await _asked(memory, f"{path.name}: questions", parts, order)
     return report(path.name, memory.profile.name, order or memory.reranker.name, outcomes, rate)
+
+
+def _order(arguments: argparse.Namespace) -> Order | None:
+    """The order that was asked for; None for all that the profile has."""
+    if arguments.no_rerank or arguments.reranker == "none":
+        return "rrf"
+    name: Order | None = None if arguments.reranker in MODEL_TYPES else arguments.reranker
+    return name
+
+
+async def _wait_for_model(memory: MemoryService, *, asked: bool) -> None:
+    """Wait for the profile's model; without it the built-in ranking is measured, unless the model was asked for."""
+    try:
+        await memory.reranker.ready()
+    except ModelError as error:
+        if asked:
+            raise
+        errors.print(f"Measured without the profile's model: {error}", style="yellow", markup=False)
 
 
 async def _asked(memory: MemoryService, title: str, parts: Channels, order: Order | None) -> list[Outcome]:
