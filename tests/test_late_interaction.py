@@ -9,7 +9,14 @@ import pytest
 
 from cogs.memory.query_terms import parse_question
 from cogs.memory.records import Neighbours
-from cogs.memory.rerankers.late_interaction import WINDOW, keyword_vectors, term_maxima, windowed
+from cogs.memory.rerankers.late_interaction import (
+    WINDOW,
+    _bit_products,
+    _integer_products,
+    keyword_vectors,
+    term_maxima,
+    windowed,
+)
 
 if TYPE_CHECKING:
     from cogs.memory.embedders.minilm import MiniLMEncoder
@@ -22,7 +29,15 @@ def test_term_maxima_equal_the_definition() -> None:
     bits = [rng.random((count, 64)) > 0.5 for count in (1, 9, 0, 5000)]
     sketches = [np.packbits(b, axis=1).tobytes() for b in bits]
     expected = [((b * 2.0 - 1) / 8 @ terms.T).max(axis=0) if len(b) else np.zeros(5) for b in bits]
-    np.testing.assert_allclose(term_maxima(terms, sketches), expected, atol=1e-5)
+    np.testing.assert_allclose(term_maxima(terms, sketches), expected, atol=1e-4)
+
+
+def test_both_ways_to_multiply_agree() -> None:
+    rng = np.random.default_rng(3)
+    terms = rng.normal(size=(7, 384)).astype(np.float32)
+    terms /= np.linalg.norm(terms, axis=1, keepdims=True)
+    packed = rng.integers(0, 256, size=(999, 48), dtype=np.uint8)
+    np.testing.assert_allclose(_integer_products(packed, terms), _bit_products(packed, terms), atol=1e-4)
 
 
 def test_nothing_to_compare_scores_zero() -> None:

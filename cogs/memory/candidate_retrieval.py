@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.query_terms import Question
     from cogs.memory.records import Hit, Neighbours, Scope
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
+WIDENED = 32
+"""Best hits of each leg whose neighbours become candidates too."""
 NAMES_TTL_S = 60.0
 """How long the names of a guild's authors are kept before they are read again."""
 
@@ -53,19 +57,18 @@ class CandidateRetrieval:
     async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
         """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
         question = parse_question(query)
-        encoded, space = await self._embedding.encode_query(query)
-        clock.lap("embed", 1)
-        keyword: Sequence[Hit] = ()
+        # the database and the embedder work at the same time
+        (encoded, space), keyword = await asyncio.gather(
+            self._embedding.encode_query(query), self._lexical(scope, question)
+        )
+        clock.lap("embed and keyword", len(keyword))
         dense: Sequence[Hit] = ()
-        if self.profile.retriever != "vector":
-            keyword = await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
-            clock.lap("keyword", len(keyword))
         if self.profile.retriever != "keyword":
             if space != self._embedding.space:  # the embedder was swapped meanwhile
                 encoded, _ = await self._embedding.encode_query(query)
             dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
             clock.lap("vector", len(dense))
-        candidates = await self._with_neighbours(scope, united(keyword, dense))
+        candidates = await self._with_neighbours(scope, keyword, dense)
         around = await self._store.neighbours(scope, candidates)
         context = dict.fromkeys(i for n in around.values() for i in n.ids())
         sketches = await self._store.sketches(scope, list(dict.fromkeys([*candidates, *context])))
@@ -87,9 +90,15 @@ class CandidateRetrieval:
         names = await self._author_names(scope.guild_id)
         return Shortlist(pool, [i for i in best if i in rows], rows, names)
 
-    async def _with_neighbours(self, scope: Scope, hits: list[int]) -> list[int]:
-        """Add the messages before and after each hit: the answer often stands beside the words that were asked for."""
-        around = await self._store.neighbours(scope, hits)
+    async def _lexical(self, scope: Scope, question: Question) -> Sequence[Hit]:
+        if self.profile.retriever == "vector":
+            return ()
+        return await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
+
+    async def _with_neighbours(self, scope: Scope, keyword: Sequence[Hit], dense: Sequence[Hit]) -> list[int]:
+        """Unite the legs and add the messages around the best: the answer often stands beside the words asked for."""
+        hits = united(keyword, dense)
+        around = await self._store.neighbours(scope, united(keyword[:WIDENED], dense[:WIDENED]))
         beside = [i for n in around.values() for i in (n.previous, n.next, n.answer) if i is not None]
         candidates = list(dict.fromkeys([*hits, *beside]))
         if scope.is_filtered:

@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
+from cachetools import TTLCache
+
 from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
 from cogs.memory.context_builder import build_context, estimate_tokens
@@ -47,6 +49,8 @@ Surface = Literal["recall", "injection"]
 
 CONTEXT_CANDIDATES = 50
 """Results that the context of a reply is chosen from."""
+COVERAGE_TTL_S = 30.0
+"""How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
 MAX_QUERY = 2000
 """Characters of a question."""
 RELEVANT = 0.25
@@ -97,6 +101,7 @@ class MemoryService:
         self.queue = IngestQueue(
             store, self.embedding, size=profile.ingest_queue_size, on_change=self._cache.invalidate
         )
+        self._coverages: TTLCache[int, tuple[float, datetime | None]] = TTLCache(10_000, COVERAGE_TTL_S)
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -131,7 +136,7 @@ class MemoryService:
         await self.store.open()
         try:
             await self.store.use_space(await self.embedding.start())
-        except MemoryCogError:
+        except BaseException:  # an open database keeps the process from ending
             await self.close()
             raise
         self.queue.start()
@@ -271,6 +276,7 @@ class MemoryService:
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""
         self._cache.invalidate([guild_id])
+        self._coverages.pop(guild_id, None)
         self._cache.clear()
         self.retrieval.forget_names(guild_id)
 
@@ -332,13 +338,11 @@ class MemoryService:
         )
 
     async def _coverage(self, guild_id: int) -> tuple[float, datetime | None]:
-        """Share of vectors in the index and the oldest message of a guild, read once per change of the guild."""
-        generation = self._cache.generation(guild_id)
-        known = self._cache.get(guild_id, "coverage")
+        """Share of vectors in the index and the oldest message of a guild; at most `COVERAGE_TTL_S` old."""
+        known = self._coverages.get(guild_id)
         if known is None or known[0] < 1:
             stats = await self.store.stats(guild_id)
-            known = (stats.index_ready, stats.oldest)
-            self._cache.put(guild_id, generation, "coverage", known)
+            known = self._coverages[guild_id] = (stats.index_ready, stats.oldest)
         return known
 
 

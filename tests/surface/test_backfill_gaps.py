@@ -127,7 +127,7 @@ async def test_a_hit_is_fetched_once_an_epoch_and_shown_as_it_is_now(open_memory
             assert await rows(house, gone) == []
             requests = len(discord.requests)
             again, _ = await shown(house, "where is the samovar")
-            assert set(answers) <= set(again)
+            assert "the samovar costs twenty" in again
             assert len(discord.requests) - requests <= 1, "for what moved up in place of the deleted one"
 
 

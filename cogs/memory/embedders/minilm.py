@@ -19,6 +19,7 @@ import numpy as np
 
 from cogs.memory.embedders import EncodedQuery, EncodedText
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
+from cogs.memory.out_of_memory import give_memory_back
 from cogs.memory.records import Space
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class MiniLMEncoder:
         del blob
         if dtype == "auto":
             dtype = _faster_dtype(weights)
-        return cls(
+        encoder = cls(
             weights,
             tokenizer,
             dtype=getattr(torch, dtype),
@@ -137,6 +138,9 @@ class MiniLMEncoder:
             max_length=min(max_length, 512),
             threads=threads or torch.get_num_threads(),
         )
+        del weights
+        give_memory_back("cpu")  # the copies that loading made
+        return encoder
 
     @property
     def space(self) -> Space:

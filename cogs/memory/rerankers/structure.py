@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-TOP = 120
+TOP = 56
 """Candidates by base score that are loaded whole and ranked by structure."""
 CLIP = 5.0
 """Bound of a standardised feature."""
