@@ -1,0 +1,1 @@
+"""Replies to mentions, with what the memory knows."""

@@ -1,0 +1,9 @@
+"""What can go wrong with a reply, each with a sentence fit for the channel."""
+
+from __future__ import annotations
+
+from cogs.memory.exceptions import MemoryCogError
+
+
+class ReplyFailed(MemoryCogError):
+    """A provider could not make the reply; its text says why in a sentence without secrets or addresses."""
