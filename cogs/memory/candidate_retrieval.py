@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from cogs.memory.query_terms import AuthorNames, parse_question
@@ -68,10 +69,10 @@ class CandidateRetrieval:
                 encoded, _ = await self._embedding.encode_query(query)
             dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
             clock.lap("vector", len(dense))
-        candidates = await self._with_neighbours(scope, keyword, dense)
-        around = await self._store.neighbours(scope, candidates)
-        context = dict.fromkeys(i for n in around.values() for i in n.ids())
-        sketches = await self._store.sketches(scope, list(dict.fromkeys([*candidates, *context])))
+        candidates, around = await self._with_neighbours(scope, keyword, dense)
+        around |= await self._store.neighbours(scope, [i for i in candidates if i not in around])
+        context = {i for i in chain.from_iterable(around.values()) if i is not None}
+        sketches = await self._store.sketches(scope, [*candidates, *sorted(context.difference(candidates))])
         clock.lap("sketches", len(sketches))
         return CandidatePool(
             question=question,
@@ -95,8 +96,13 @@ class CandidateRetrieval:
             return ()
         return await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
 
-    async def _with_neighbours(self, scope: Scope, keyword: Sequence[Hit], dense: Sequence[Hit]) -> list[int]:
-        """Unite the legs and add the messages around the best: the answer often stands beside the words asked for."""
+    async def _with_neighbours(
+        self, scope: Scope, keyword: Sequence[Hit], dense: Sequence[Hit]
+    ) -> tuple[list[int], dict[int, Neighbours]]:
+        """Unite the legs and add the messages around the best: the answer often stands beside the words asked for.
+
+        Returns the candidates, and what stands around the best.
+        """
         hits = united(keyword, dense)
         around = await self._store.neighbours(scope, united(keyword[:WIDENED], dense[:WIDENED]))
         beside = [i for n in around.values() for i in (n.previous, n.next, n.answer) if i is not None]
@@ -104,7 +110,7 @@ class CandidateRetrieval:
         if scope.is_filtered:
             allowed = await self._store.filter(scope, candidates)
             candidates = [i for i in candidates if i in allowed]
-        return candidates
+        return candidates, around
 
     async def _author_names(self, guild_id: int) -> AuthorNames:
         known = self._names.get(guild_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -135,9 +135,11 @@ class Hit:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The ids around a message in its own channel; ``None`` where there is none in scope."""
+class Neighbours(NamedTuple):
+    """The ids around a message in its own channel; ``None`` where there is none in scope.
+
+    A tuple, because a question makes several hundred of them.
+    """
 
     previous: int | None = None
     before_previous: int | None = None
@@ -149,8 +151,7 @@ class Neighbours:
 
     def ids(self) -> tuple[int, ...]:
         """The ids that exist."""
-        around = (self.previous, self.before_previous, self.next, self.reply_to, self.answer)
-        return tuple(i for i in around if i is not None)
+        return tuple(i for i in self if i is not None)
 
 
 @dataclass(frozen=True, slots=True)

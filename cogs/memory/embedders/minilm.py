@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cogs.memory.embedders import EncodedQuery, EncodedText
+from cogs.memory.embedders.packed_linear import PackedLinear
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.out_of_memory import give_memory_back
 from cogs.memory.records import Space
@@ -39,6 +40,10 @@ HEADS = 12
 EPSILON = 1e-12
 SMALL = 128
 """Tokens up to which one thread is as fast as several, and far faster when the other cores are busy."""
+
+_UNREADABLE = "The embedded model cannot be read ({}); reinstall it."
+_LINEARS = ("attention.self.qkv", "attention.output.dense", "intermediate.dense", "output.dense")
+"""The linear layers of one BERT layer, once query, key and value are joined."""
 
 DTypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -71,6 +76,7 @@ class MiniLMEncoder:
         threads: int,
     ) -> None:
         self._weights = {name: tensor.to(dtype) for name, tensor in _fused(weights).items()}
+        self._linears = self._pack()
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens
         self._threads = threads
@@ -113,11 +119,12 @@ class MiniLMEncoder:
         folder = folder or embedded_folder()
         try:
             blob = (folder / "model.safetensors").read_bytes()
+        except OSError as error:
+            raise ModelUnavailable(_UNREADABLE.format(type(error).__name__)) from error
+        try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:
-            raise ModelUnavailable(
-                f"The embedded model cannot be read ({type(error).__name__}); reinstall it."
-            ) from error
+        except Exception as error:  # all that tokenizers raises
+            raise ModelUnavailable(_UNREADABLE.format(type(error).__name__)) from error
         if hashlib.sha256(blob).hexdigest() != WEIGHTS_SHA256:
             raise ModelUnavailable(
                 "The embedded model's weights are not the published ones (their SHA-256 differs); "
@@ -168,6 +175,19 @@ class MiniLMEncoder:
     def close(self) -> None:
         """Free the weights."""
         self._weights.clear()
+        self._linears.clear()
+
+    def _pack(self) -> dict[str, PackedLinear]:
+        """Take the linear layers out of the weights, by name."""
+        layers = [f"encoder.layer.{n}.{part}" for n in range(LAYERS) for part in _LINEARS]
+        return {
+            name: PackedLinear(
+                self._weights.pop(f"{name}.weight"),
+                self._weights.pop(f"{name}.bias"),
+                "gelu" if name.endswith("intermediate.dense") else "none",
+            )
+            for name in layers
+        }
 
     def _batches(self, encodings: Sequence[Encoding]) -> Iterator[list[int]]:
         order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
@@ -202,16 +222,13 @@ class MiniLMEncoder:
 
     def _layers(self, ids: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Run BERT; return the last two layers' hidden states, each (batch, longest, 384)."""
-        from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+        from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-        w = self._weights
+        w, dense = self._weights, self._linears
         batch, longest = ids.shape
 
         def norm(x: Tensor, name: str) -> Tensor:
             return layer_norm(x, (DIM,), w[f"{name}.LayerNorm.weight"], w[f"{name}.LayerNorm.bias"], EPSILON)
-
-        def dense(x: Tensor, name: str) -> Tensor:
-            return linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
 
         def heads(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             query, key, value = x.view(batch, longest, 3, HEADS, DIM // HEADS).permute(2, 0, 3, 1, 4)
@@ -227,12 +244,12 @@ class MiniLMEncoder:
         for layer in range(LAYERS):
             previous = hidden
             name = f"encoder.layer.{layer}"
-            query, key, value = heads(dense(hidden, f"{name}.attention.self.qkv"))
+            query, key, value = heads(dense[f"{name}.attention.self.qkv"](hidden))
             attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
             attended = attended.transpose(1, 2).reshape(batch, longest, DIM)
-            hidden = norm(dense(attended, f"{name}.attention.output.dense") + hidden, f"{name}.attention.output")
-            inner = gelu(dense(hidden, f"{name}.intermediate.dense"))
-            hidden = norm(dense(inner, f"{name}.output.dense") + hidden, f"{name}.output")
+            hidden = norm(dense[f"{name}.attention.output.dense"](attended) + hidden, f"{name}.attention.output")
+            inner = dense[f"{name}.intermediate.dense"](hidden)
+            hidden = norm(dense[f"{name}.output.dense"](inner) + hidden, f"{name}.output")
         return previous, hidden
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogs.memory.query_terms import split_words
-from cogs.memory.rerankers.late_interaction import keyword_vectors, term_maxima, windowed
+from cogs.memory.rerankers.late_interaction import keyword_vectors, surrounding_rows, term_maxima, windowed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class CandidatePool:
 
     def best(self, count: int) -> list[int]:
         """The ids of the ``count`` best candidates by base score; ties by older message."""
-        order = sorted(range(len(self.candidates)), key=lambda row: (-float(self.base[row]), self.candidates[row]))
+        order = np.lexsort((np.array(self.candidates, dtype=np.int64), -self.base))
         return [self.candidates[row] for row in order[:count]]
 
 
@@ -196,11 +196,11 @@ class Shortlist:
 
     def around(self, relation: str) -> NDArray[np.intp]:
         """(candidates,) rows of one kind of neighbour; the row past the end where there is none."""
-        nobody = len(self.rows)
-        neighbours = self.pool.neighbours
-        ids = (getattr(neighbours[i], relation) if i in neighbours else None for i in self.candidates)
-        rows = (nobody if other is None else self.row_of.get(other, nobody) for other in ids)
-        return np.fromiter(rows, dtype=np.intp, count=len(self.candidates))
+        return self._around[relation]
+
+    @cached_property
+    def _around(self) -> dict[str, NDArray[np.intp]]:
+        return surrounding_rows(self.candidates, self.pool.neighbours, self.row_of, missing=len(self.rows))
 
     def words(self, message_id: int) -> list[str]:
         """The words of a message, split once."""

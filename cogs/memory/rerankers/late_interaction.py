@@ -12,11 +12,13 @@ from __future__ import annotations
 import math
 import platform
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cogs.memory.query_terms import Question, parse_question
+from cogs.memory.records import Neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogs.memory.embedders import EncodedQuery
-    from cogs.memory.records import Neighbours
 
 WINDOW: Mapping[str, float] = {
     "previous": 0.8,
@@ -35,6 +36,7 @@ WINDOW: Mapping[str, float] = {
 }
 """How much a match in a neighbouring message counts against one in the message itself."""
 
+_NOBODY = Neighbours()
 _BLOCK = 4096
 """Tokens looked up at a time."""
 
@@ -130,12 +132,20 @@ def windowed(
         row_of: message id → row of ``own``.
     """
     padded = np.vstack([own, np.zeros((1, own.shape[1]), dtype=own.dtype)])
-    result = padded[[row_of[i] for i in candidates]].copy()
+    result = padded[[row_of[i] for i in candidates]]
+    around = surrounding_rows(candidates, neighbours, row_of, missing=len(own))
     for relation, weight in WINDOW.items():
-        around = [getattr(neighbours[i], relation) if i in neighbours else None for i in candidates]
-        rows = [len(own) if other is None else row_of.get(other, len(own)) for other in around]
-        np.maximum(result, weight * padded[rows], out=result)
+        np.maximum(result, weight * padded[around[relation]], out=result)
     return result
+
+
+def surrounding_rows(
+    candidates: Sequence[int], neighbours: Mapping[int, Neighbours], row_of: Mapping[int, int], *, missing: int
+) -> dict[str, NDArray[np.intp]]:
+    """Return (candidates,) rows of each kind of neighbour, by name; ``missing`` if there is none."""
+    ids = chain.from_iterable(neighbours.get(i, _NOBODY) for i in candidates)
+    rows = np.array([row_of.get(i or 0, missing) for i in ids], dtype=np.intp)  # no id is 0
+    return dict(zip(Neighbours._fields, rows.reshape(-1, len(Neighbours._fields)).T, strict=True))
 
 
 def late_interaction_scores(query: str, encoded: EncodedQuery, sketches: Sequence[bytes]) -> NDArray[np.float32]:

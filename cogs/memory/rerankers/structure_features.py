@@ -38,7 +38,10 @@ _WORDS = {
     "first person": "i i'm im i've ive i'll i'd my me mine we our us ich mein yo mi",
     "second person": "you your you're u ur du dein tu tú",
 }
-_KINDS = {kind: frozenset(words.split()) for kind, words in _WORDS.items()}
+_KINDS_OF: dict[str, list[str]] = {}
+for _kind, _listed in _WORDS.items():
+    for _word in _listed.split():
+        _KINDS_OF.setdefault(_word, []).append(_kind)
 _CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 _ASKS = re.compile(
     r"^\W*(?:who|what|when|where|why|how|which|do|does|did|is|are|can|could|would|will|have|has|any|anyone)\b",
@@ -146,7 +149,8 @@ def _people(best: Shortlist) -> Columns:
     before = np.array([m.author_id for m in best.messages] + [0])[best.around("previous")]
     mentioned = [best.names.mentioned_in(best.words(i)) for i in best.candidates]
     one, several = len(named) == 1, len(named) > 1
-    first_person = _count(best, _KINDS["first person"], 3) / 3
+    kinds = _kinds_of_words(best)
+    first_person = np.minimum(3, kinds["first person"]) / 3
     nothing = np.zeros(len(authors), dtype=np.float32)
     return {
         "author_is_named": speaks * 1.0 if one else nothing,
@@ -158,7 +162,7 @@ def _people(best: Shortlist) -> Columns:
         "same_author_before": (before == authors) * 1.0,
         "first_person": first_person,
         "first_person_named": first_person * speaks,
-        "second_person": _count(best, _KINDS["second person"], 3) / 3,
+        "second_person": np.minimum(3, kinds["second person"]) / 3,
         "who_mentions": np.array([bool(m) for m in mentioned]) * float(best.question.asks_who),
     }
 
@@ -169,21 +173,21 @@ def _kinds(best: Shortlist) -> Columns:
     asked_before = np.array(
         [_asks(best.messages[row].content) if row < len(best.rows) else 0.0 for row in previous], dtype=np.float32
     )
-    times = _count(best, _KINDS["time"], 2)
-    numbers = _per_candidate(best, lambda words: min(2, sum(w in _KINDS["number"] or w[0].isdigit() for w in words)))
+    kinds = _kinds_of_words(best)
+    times = np.minimum(2, kinds["time"])
+    numbers = np.minimum(2, kinds["number"])
     width = best.pool.encoded.token_vectors.shape[1] // 8 or 1
     tokens = np.array([len(best.pool.sketches[i]) // width for i in best.candidates])
     length = np.log1p(tokens)
-    capitals = [min(2, len(_CAPITAL.findall(best.messages[row].content))) for row in best.candidate_rows]
     return {
         "when_time": times * question.asks_when,
         "time_unasked": times * (not question.asks_when),
         "how_many_number": numbers * question.asks_how_many,
         "number_unasked": numbers * (not question.asks_how_many),
-        "who_capital": np.array(capitals) * question.asks_who,
-        "why_reason": _count(best, _KINDS["reason"], 1) * question.asks_why,
+        "who_capital": _capitals(best) if question.asks_who else np.zeros(len(asks)),
+        "why_reason": np.minimum(1, kinds["reason"]) * question.asks_why,
         "why_asked_before": asked_before * question.asks_why,
-        "where_place": _count(best, _KINDS["place"], 1) * question.asks_where,
+        "where_place": np.minimum(1, kinds["place"]) * question.asks_where,
         "asks": asks,
         "asked_before": asked_before,
         "asked_the_same_before": asked_before * best.own[previous] / (best.own[best.candidate_rows].max() + 1e-9),
@@ -211,13 +215,23 @@ def _asks(content: str) -> float:
     return 1.0 if "?" in content else 0.5 * bool(_ASKS.match(content))
 
 
-def _count(best: Shortlist, wanted: frozenset[str], most: int) -> NDArray[np.float32]:
-    """How many words of each candidate are among the wanted, at most ``most``."""
-    return _per_candidate(best, lambda words: min(most, sum(word in wanted for word in words)))
+def _capitals(best: Shortlist) -> NDArray[np.float32]:
+    """How many words of each candidate look like names, at most two."""
+    found = (min(2, len(_CAPITAL.findall(best.messages[row].content))) for row in best.candidate_rows)
+    return np.fromiter(found, dtype=np.float32, count=len(best.candidates))
 
 
-def _per_candidate(best: Shortlist, number: Callable[[list[str]], float]) -> NDArray[np.float32]:
-    return np.fromiter((number(best.words(i)) for i in best.candidates), dtype=np.float32, count=len(best.candidates))
+def _kinds_of_words(best: Shortlist) -> dict[str, NDArray[np.float32]]:
+    """How many words of each kind each candidate has, (candidates,) by kind; digits make a number too."""
+    counts = {kind: np.zeros(len(best.candidates), dtype=np.float32) for kind in _WORDS}
+    for position, message_id in enumerate(best.candidates):
+        for word in best.words(message_id):
+            kinds = _KINDS_OF.get(word, ())
+            for kind in kinds:
+                counts[kind][position] += 1
+            if "number" not in kinds and word[0].isdigit():
+                counts["number"][position] += 1
+    return counts
 
 
 def _below_best(values: NDArray[np.floating]) -> NDArray[np.floating]:

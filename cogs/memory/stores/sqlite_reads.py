@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PAGE = 500
 
 _SAME_CHANNEL = "INDEXED BY messages_by_channel WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id"
+# Columns in the order of `Neighbours`.
 _NEIGHBOURS = f"""
     SELECT
         m.id,
@@ -144,10 +145,7 @@ async def neighbours(connections: Connections, scope: Scope, ids: Sequence[int])
     """The messages around each of the ids that lies in the scope's channels."""
     condition, parameters = channel_condition(scope)
     rows = await connections.read(_NEIGHBOURS.format(condition=condition), {**parameters, "ids": id_list(ids)})
-    return {
-        message_id: Neighbours(previous=previous, before_previous=earlier, next=later, reply_to=reply_to, answer=answer)
-        for message_id, previous, earlier, later, reply_to, answer in rows
-    }
+    return {message_id: Neighbours(*around) for message_id, *around in rows}
 
 
 async def filter_ids(connections: Connections, scope: Scope, ids: Sequence[int]) -> set[int]:

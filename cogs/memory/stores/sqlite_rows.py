@@ -124,7 +124,7 @@ def to_datetime(microseconds: int) -> datetime:
 
 def id_list(ids: Iterable[int]) -> str:
     """Ids as a JSON array for ``json_each``; numbers that cannot be ids are left out, for no row has them."""
-    return f"[{','.join(str(i) for i in ids if 0 < i <= MAX_ID)}]"
+    return json.dumps([i for i in ids if 0 < i <= MAX_ID])
 
 
 def require_ids(*ids: int) -> None:
