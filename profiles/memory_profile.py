@@ -117,8 +117,8 @@ class MemoryProfile:
 
     # --- retrieval
     retriever: RetrieverType = "hybrid"
-    vector_candidates: int = 100
-    keyword_candidates: int = 100
+    vector_candidates: int = 80
+    keyword_candidates: int = 80
 
     # --- reranking
     reranker: RerankerType = "late_interaction"

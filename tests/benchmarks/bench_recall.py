@@ -1,6 +1,7 @@
 """How fast recall is, and how it grows: ingest, recall, one more message, memory, a cold start.
 
-    python -m tests.benchmarks.bench_recall [--messages 10000 100000] [--ingest 2000] [--json]
+    python -m tests.benchmarks.bench_recall [--messages 10000 100000] [--ingest 2000]
+        [--embedder-dtype float32] [--json]
 
 Texts are the sample server's with a number behind them, spread over 40 channels. ``--ingest`` of them take the real way
 through the embedder; the others get the vector and the sketch of their text with noise, for embedding 100,000 messages
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cogs.memory.embedders import EncodedText
+    from profiles.memory_profile import EmbedderDType
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = ROOT / "data" / "sample" / "questions.json"
@@ -133,12 +135,12 @@ class Bench:
         return percentile(sorted(times), 50)
 
 
-async def measure(sizes: Sequence[int], ingest: int) -> list[dict[str, Any]]:
+async def measure(sizes: Sequence[int], ingest: int, dtype: EmbedderDType = "auto") -> list[dict[str, Any]]:
     """Return one row per size."""
     rows = []
     process = psutil.Process()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        profile = replace(load_profile("embedded"), query_cache_size=1)
+        profile = replace(load_profile("embedded"), query_cache_size=1, embedder_dtype=dtype)
         async with MemoryService.on_folder(profile, Path(folder) / "memory") as memory:
             bench = Bench(memory)
             await memory.name_channels([ChannelInfo(c, GUILD, f"channel-{c}") for c in range(1, CHANNELS + 1)])
@@ -176,10 +178,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--ingest", type=int, default=2000)
+    parser.add_argument("--embedder-dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     cold = cold_start()
-    rows = asyncio.run(measure(sorted(arguments.messages), arguments.ingest))
+    rows = asyncio.run(measure(sorted(arguments.messages), arguments.ingest, arguments.embedder_dtype))
     if arguments.json:
         print(json.dumps({"cold": cold, "rows": rows}, indent=1))
         return

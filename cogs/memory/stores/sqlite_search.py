@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 MAX_TERMS = 32
 MAX_TERM_LENGTH = 200
 
-MATCH_BUDGET = 10_000
-"""Messages that one query may rank, over all its terms: about 30 ms. Rare terms come first."""
+MATCH_BUDGET = 6_000
+"""Messages that one query may rank, over all its terms: about 10 ms. Rare terms come first."""
 
 _WORD_COLUMNS = "{author content previous}"
 _PAIR_COLUMN = "segments"
