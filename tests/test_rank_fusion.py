@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cogs.memory.rank_fusion import reciprocal_rank_fusion, united
-from cogs.memory.records import Hit
+from cogs.memory.rank_fusion import reciprocal_rank_fusion
 
 
 def test_rrf_equals_its_formula() -> None:
@@ -17,7 +16,3 @@ def test_rrf_equals_its_formula() -> None:
 
 def test_ties_go_to_the_newer_message() -> None:
     assert [i for i, _ in reciprocal_rank_fusion({1: 1.0}, {2: 1.0})] == [2, 1]
-
-
-def test_legs_are_united_without_a_cut() -> None:
-    assert united([Hit(1, 0.5), Hit(2, 0.4)], [Hit(2, 9.0), Hit(3, 1.0)]) == [1, 2, 3]

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from cogs.memory.query_terms import AuthorNames, parse_question
-from cogs.memory.rank_fusion import united
 from cogs.memory.recall_records import Stage
 from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
@@ -58,9 +57,10 @@ class CandidateRetrieval:
     async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
         """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
         question = parse_question(query)
+        found = _Found(self._store, scope)
         # the database and the embedder work at the same time
         (encoded, space), keyword = await asyncio.gather(
-            self._embedding.encode_query(query), self._lexical(scope, question)
+            self._embedding.encode_query(query), self._keyword_leg(scope, question, found)
         )
         clock.lap("embed and keyword", len(keyword))
         dense: Sequence[Hit] = ()
@@ -69,19 +69,16 @@ class CandidateRetrieval:
                 encoded, _ = await self._embedding.encode_query(query)
             dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
             clock.lap("vector", len(dense))
-        candidates, around = await self._with_neighbours(scope, keyword, dense)
-        around |= await self._store.neighbours(scope, [i for i in candidates if i not in around])
-        context = {i for i in chain.from_iterable(around.values()) if i is not None}
-        sketches = await self._store.sketches(scope, [*candidates, *sorted(context.difference(candidates))])
-        clock.lap("sketches", len(sketches))
+        await found.add(dense)
+        clock.lap("sketches", len(found.sketches))
         return CandidatePool(
             question=question,
             encoded=encoded,
-            candidates=[i for i in candidates if i in sketches],
-            sketches=sketches,
-            neighbours=around,
-            keyword_scores={hit.message_id: hit.score for hit in keyword if hit.message_id in sketches},
-            vector_scores={hit.message_id: hit.score for hit in dense if hit.message_id in sketches},
+            candidates=[i for i in found.candidates if i in found.sketches],
+            sketches=found.sketches,
+            neighbours=found.neighbours,
+            keyword_scores={hit.message_id: hit.score for hit in keyword if hit.message_id in found.sketches},
+            vector_scores={hit.message_id: hit.score for hit in dense if hit.message_id in found.sketches},
         )
 
     async def load(self, scope: Scope, pool: CandidatePool, best: Sequence[int]) -> Shortlist:
@@ -91,26 +88,12 @@ class CandidateRetrieval:
         names = await self._author_names(scope.guild_id)
         return Shortlist(pool, [i for i in best if i in rows], rows, names)
 
-    async def _lexical(self, scope: Scope, question: Question) -> Sequence[Hit]:
+    async def _keyword_leg(self, scope: Scope, question: Question, found: _Found) -> Sequence[Hit]:
         if self.profile.retriever == "vector":
             return ()
-        return await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
-
-    async def _with_neighbours(
-        self, scope: Scope, keyword: Sequence[Hit], dense: Sequence[Hit]
-    ) -> tuple[list[int], dict[int, Neighbours]]:
-        """Unite the legs and add the messages around the best: the answer often stands beside the words asked for.
-
-        Returns the candidates, and what stands around the best.
-        """
-        hits = united(keyword, dense)
-        around = await self._store.neighbours(scope, united(keyword[:WIDENED], dense[:WIDENED]))
-        beside = [i for n in around.values() for i in (n.previous, n.next, n.answer) if i is not None]
-        candidates = list(dict.fromkeys([*hits, *beside]))
-        if scope.is_filtered:
-            allowed = await self._store.filter(scope, candidates)
-            candidates = [i for i in candidates if i in allowed]
-        return candidates, around
+        hits = await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
+        await found.add(hits)
+        return hits
 
     async def _author_names(self, guild_id: int) -> AuthorNames:
         known = self._names.get(guild_id)
@@ -122,6 +105,41 @@ class CandidateRetrieval:
     def forget_names(self, guild_id: int) -> None:
         """Read the names of a guild's authors again at the next question."""
         self._names.pop(guild_id, None)
+
+
+class _Found:
+    """The candidates of one question, leg by leg, with what stands around them and the sketches of all."""
+
+    def __init__(self, store: MemoryStore, scope: Scope) -> None:
+        self._store = store
+        self._scope = scope
+        self.candidates: dict[int, None] = {}
+        self.neighbours: dict[int, Neighbours] = {}
+        self.sketches: dict[int, bytes] = {}
+
+    async def add(self, hits: Sequence[Hit]) -> None:
+        """Take in a leg's hits, best first, and the messages beside the best of them.
+
+        The answer often stands beside the words asked for: the messages around a leg's best hits are candidates too.
+        """
+        ids = [hit.message_id for hit in hits]
+        best = await self._around(ids[:WIDENED])
+        beside = [i for n in best for i in (n.previous, n.next, n.answer) if i is not None]
+        if beside and self._scope.is_filtered:
+            allowed = await self._store.filter(self._scope, beside)
+            beside = [i for i in beside if i in allowed]
+        new = [*ids, *beside]
+        self.candidates |= dict.fromkeys(new)
+        context = chain.from_iterable(await self._around(new))
+        unread = {i for i in chain(new, context) if i is not None}.difference(self.sketches)
+        self.sketches |= await self._store.sketches(self._scope, sorted(unread))
+
+    async def _around(self, ids: Sequence[int]) -> list[Neighbours]:
+        """What stands around each of the messages; each is read once."""
+        unread = [i for i in dict.fromkeys(ids) if i not in self.neighbours]
+        if unread:
+            self.neighbours |= await self._store.neighbours(self._scope, unread)
+        return [self.neighbours[i] for i in ids if i in self.neighbours]
 
 
 def surroundings(neighbours: Neighbours) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -12,19 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from cogs.memory.records import Hit
-
 RRF_K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke & Büttcher 2009)."""
-
-
-def united(*legs: Sequence[Hit]) -> list[int]:
-    """Return the distinct message ids of all legs, in order of first appearance."""
-    return list(dict.fromkeys(hit.message_id for leg in legs for hit in leg))
 
 
 def reciprocal_rank_fusion(*legs: Mapping[int, float], k: int = RRF_K) -> list[tuple[int, float]]:

@@ -37,7 +37,7 @@ WINDOW: Mapping[str, float] = {
 """How much a match in a neighbouring message counts against one in the message itself."""
 
 _NOBODY = Neighbours()
-_BLOCK = 4096
+_BLOCK = 2048
 """Tokens looked up at a time."""
 
 
@@ -63,9 +63,11 @@ def term_maxima(terms: NDArray[np.float32], sketches: Sequence[bytes]) -> NDArra
     packed = np.frombuffer(b"".join(sketches[row] for row in present), dtype=np.uint8).reshape(-1, width)
     lengths = np.fromiter((len(sketches[row]) // width for row in present), dtype=np.intp, count=len(present))
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    products = _integer_products if _has_integer_products() else _bit_products
-    similarity = products(packed, terms)  # (tokens, terms)
-    maxima[present] = np.maximum.reduceat(similarity, starts, axis=0)
+    if _has_integer_products():
+        products, unit, offset = _integer_products(packed, terms)  # scaled after the maximum: far fewer numbers
+        maxima[present] = np.maximum.reduceat(products, starts, axis=0) * unit - offset
+    else:
+        maxima[present] = np.maximum.reduceat(_bit_products(packed, terms), starts, axis=0)
     return maxima
 
 
@@ -99,10 +101,13 @@ def _has_integer_products() -> bool:
     return platform.machine().lower() in ("x86_64", "amd64") and hasattr(torch, "_int_mm")
 
 
-def _integer_products(packed: NDArray[np.uint8], terms: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what `_bit_products` returns, to 1e-4, three times as fast: as one product of 8-bit integers.
+def _integer_products(
+    packed: NDArray[np.uint8], terms: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], np.float32, NDArray[np.float32]]:
+    """Return p, unit and offset: p · unit − offset is what `_bit_products` returns, to 1e-4, in a third of the time.
 
-    With b the bits of a sign vector s, q·s = 2 q·b − Σq. Each q is written as two 8-bit digits, high + low / 127.
+    With b the bits of a sign vector s, q·s = 2 q·b − Σq. Each q is written as two 8-bit digits, high + low / 127, so
+    that 8-bit integer products do.
     """
     import torch
 
@@ -112,12 +117,14 @@ def _integer_products(packed: NDArray[np.uint8], terms: NDArray[np.float32]) -> 
     low = np.round((terms * scale - high) * 127)
     digits = np.zeros((dim, -(-2 * count // 8) * 8), dtype=np.int8)  # the product wants a multiple of eight columns
     digits[:, :count], digits[:, count : 2 * count] = high.T, low.T
-    bits = np.unpackbits(packed, axis=1).view(np.int8)
-    sums = torch._int_mm(torch.from_numpy(bits), torch.from_numpy(digits)).numpy()
-    unit = np.float32(2 / scale / math.sqrt(dim))
+    columns = torch.from_numpy(digits)
+    products = np.empty((len(packed), count), dtype=np.int32)
+    for start in range(0, len(packed), _BLOCK):  # a block of bits stays in the cache
+        bits = np.unpackbits(packed[start : start + _BLOCK], axis=1).view(np.int8)
+        sums = torch._int_mm(torch.from_numpy(bits), columns).numpy()
+        products[start : start + _BLOCK] = sums[:, :count] * 127 + sums[:, count : 2 * count]
     offset = (terms.sum(axis=1) / math.sqrt(dim)).astype(np.float32)
-    products: NDArray[np.float32] = unit * (sums[:, :count] + sums[:, count : 2 * count] / np.float32(127)) - offset
-    return products
+    return products, np.float32(2 / 127 / scale / math.sqrt(dim)), offset
 
 
 def windowed(

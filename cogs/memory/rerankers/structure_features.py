@@ -63,7 +63,7 @@ def _late_interaction(best: Shortlist) -> Columns:
     weights = alone.std(axis=0) + 1e-6  # a term that tells the candidates apart counts more
     weights /= weights.sum()
     highest = alone.max(axis=0)
-    lowest, quartile = maxima.min(axis=1), np.quantile(maxima, 0.25, axis=1)
+    lowest, quartile = maxima.min(axis=1), _lower_quartile(maxima)
     return {
         "base": best.base,
         "window_min_max": min_max(best.late_interaction),
@@ -80,6 +80,16 @@ def _late_interaction(best: Shortlist) -> Columns:
         "window_terms_hit": (maxima > 0.75 * highest).mean(axis=1),
         "rank": -np.log1p(np.argsort(np.argsort(-best.base, kind="stable"), kind="stable")),
     }
+
+
+def _lower_quartile(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the quartile of each row, as `numpy.quantile` interpolates it, for a fraction of its time."""
+    ordered = np.sort(values, axis=1)
+    below, share = divmod(0.25 * (values.shape[1] - 1), 1)
+    left = ordered[:, int(below)]
+    right = ordered[:, min(int(below) + 1, values.shape[1] - 1)]
+    quartile: NDArray[np.float32] = left + np.float32(share) * (right - left)
+    return quartile
 
 
 def _neighbourhood(best: Shortlist) -> Columns:
