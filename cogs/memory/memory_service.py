@@ -1,27 +1,21 @@
-"""`MemoryService`: remember, forget, recall. The only module that knows the order of things."""
+"""`MemoryService`: remember, forget, recall, context for replies. It joins the services; the surface knows only it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-from cachetools import TTLCache
-
-from cogs.memory.candidate_retrieval import CandidateRetrieval, StageClock, surroundings
-from cogs.memory.cleaning import clean_text
+from cogs.memory.candidate_retrieval import CandidateRetrieval
 from cogs.memory.context_builder import build_context, estimate_tokens
 from cogs.memory.embedding_service import EmbeddingService
-from cogs.memory.exceptions import InvalidQuery, MemoryCogError
+from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
-from cogs.memory.query_cache import QueryCache
-from cogs.memory.query_terms import split_words
-from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
+from cogs.memory.recall_pipeline import MAX_QUERY, RecallPipeline, Surface, check_query
+from cogs.memory.relevance import RELEVANT
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.worker import ModelWorker
@@ -29,36 +23,25 @@ from profiles import load_profile
 from profiles.memory_profile import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from cogs.memory.context_builder import MemoryContext
     from cogs.memory.embedding_service import LoadEncoder
-    from cogs.memory.recall_records import RankedCandidate, Ranking
+    from cogs.memory.recall_records import Recall
     from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
     from cogs.memory.reranker_service import Order
-    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
     from cogs.memory.serving_model import LoadReranker
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
 log = logging.getLogger(__name__)
 
-Surface = Literal["recall", "injection"]
-
 CONTEXT_CANDIDATES = 50
 """Results that the context of a reply is chosen from."""
-COVERAGE_TTL_S = 30.0
-"""How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
-MAX_QUERY = 2000
-"""Characters of a question."""
-RELEVANT = 0.25
-"""Relevance below which an answer counts as "nothing relevant".
 
-It stands for a late interaction of 0.345. Measured on the sample server and on the written chats: fewer than 5 % of the
-questions whose answer was found fall below, and so do over half and over a quarter of questions from elsewhere.
-"""
+__all__ = ["MAX_QUERY", "RELEVANT", "MemoryService", "Surface", "check_query"]
 
 
 class MemoryService:
@@ -97,13 +80,17 @@ class MemoryService:
             profile, worker=worker, models=self.models, load=load_reranker or sources.load_reranker
         )
         self.retrieval = CandidateRetrieval(profile, store, self.embedding)
-        self._cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
-        self.queue = IngestQueue(
-            store, self.embedding, size=profile.ingest_queue_size, on_change=self._cache.invalidate
+        self._pipeline = RecallPipeline(
+            profile,
+            store=store,
+            embedding=self.embedding,
+            retrieval=self.retrieval,
+            reranker=self.reranker,
+            ingest_problem=lambda: self.queue.problem,
         )
-        self._coverages: TTLCache[int, tuple[float, datetime | None]] = TTLCache(10_000, COVERAGE_TTL_S)
-        self.recall_ms: deque[float] = deque(maxlen=1000)
-        """Milliseconds of the last recalls."""
+        self.queue = IngestQueue(
+            store, self.embedding, size=profile.ingest_queue_size, on_change=self._pipeline.cache.invalidate
+        )
 
     @classmethod
     def on_folder(
@@ -211,33 +198,9 @@ class MemoryService:
             InvalidQuery: there is nothing to look for, or too much.
             MemoryCogError: the store or the embedder failed.
         """
-        query = check_query(query)
-        limit = limit or self.profile.recall_limit
-        clock = StageClock()
-        key = (query, scope, limit, order, collapse, instruction, self.embedding.space.key, self.reranker.name)
-        generation = self._cache.generation(scope.guild_id)
-        cached = self._cache.get(scope.guild_id, key)
-        if cached is None:
-            pool = await self.retrieval.pool(query, scope, clock)
-            ids = await self.reranker.shortlist(pool, order)
-            clock.lap("late_interaction", len(pool.candidates))
-            best = await self.retrieval.load(scope, pool, ids)
-            clock.lap("load", len(best.rows))
-            ranking = await self.reranker.rank(
-                best,
-                order=order,
-                deadline_ms=self._time_left(surface, clock),
-                instruction=instruction,
-                guild_id=scope.guild_id,
-            )
-            results = _results(best, ranking.candidates, limit, collapse=collapse)
-            cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
-            if not ranking.degraded:  # the next one may have more luck
-                self._cache.put(scope.guild_id, generation, key, cached)
-        else:
-            cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
-        self.recall_ms.append(clock.total_ms)
-        return cached
+        return await self._pipeline.recall(
+            query, scope, limit=limit, order=order, collapse=collapse, surface=surface, instruction=instruction
+        )
 
     async def build_context(
         self,
@@ -275,9 +238,7 @@ class MemoryService:
 
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""
-        self._cache.invalidate([guild_id])
-        self._coverages.pop(guild_id, None)
-        self._cache.clear()
+        self._pipeline.forget_caches(guild_id)
         self.retrieval.forget_names(guild_id)
 
     async def reload(self, profile: MemoryProfile | str | None = None) -> str:
@@ -299,123 +260,21 @@ class MemoryService:
         sentence = await self.reranker.reload(profile)
         before = self.embedding.space
         space = await self.embedding.reload(profile, self.store.use_space)
-        self.profile = self.retrieval.profile = profile
+        self.profile = self.retrieval.profile = self._pipeline.profile = profile
         self.queue.take_up_work()
         if space != before:
             sentence += f" The embedder is {space.model} now; messages are embedded again in the background."
         return sentence
 
+    @property
+    def recall_ms(self) -> deque[float]:
+        """Milliseconds of the last recalls."""
+        return self._pipeline.recall_ms
+
     def get_statistics(self) -> dict[str, float | int]:
         """Figures of the query cache, by name."""
-        return self._cache.get_statistics()
+        return self._pipeline.cache.get_statistics()
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes of the store, of one guild or of all."""
         return await self.store.stats(guild_id)
-
-    def _time_left(self, surface: Surface, clock: StageClock) -> float | None:
-        deadlines = {"recall": self.profile.rerank_deadline_ms, "injection": self.profile.injection_deadline_ms}
-        deadline = deadlines[surface]
-        return None if deadline is None else max(0.0, deadline - clock.total_ms)
-
-    async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
-        index_ready, oldest = await self._coverage(scope.guild_id)
-        degraded = list(ranking.degraded)
-        if index_ready < 1:
-            degraded.append(f"The vector index is {index_ready:.0%} rebuilt; older messages are found by words alone.")
-        if self.queue.problem:
-            degraded.append(f"New messages are waiting: {self.queue.problem}")
-        return RecallTrace(
-            stages=(*clock.stages, *ranking.stages),
-            candidates=len(pool.candidates),
-            reranked=ranking.reranked,
-            rerank_of=ranking.rerank_of,
-            reranker=ranking.reranker,
-            total_ms=clock.total_ms,
-            degraded=tuple(degraded),
-            reaches_back_to=oldest,
-            index_ready=index_ready,
-        )
-
-    async def _coverage(self, guild_id: int) -> tuple[float, datetime | None]:
-        """Share of vectors in the index and the oldest message of a guild; at most `COVERAGE_TTL_S` old."""
-        known = self._coverages.get(guild_id)
-        if known is None or known[0] < 1:
-            stats = await self.store.stats(guild_id)
-            known = self._coverages[guild_id] = (stats.index_ready, stats.oldest)
-        return known
-
-
-def check_query(query: str) -> str:
-    """Return the question, cleaned.
-
-    Raises:
-        InvalidQuery: nothing in it can be looked for, or it is too long.
-    """
-    if len(query) > MAX_QUERY:
-        raise InvalidQuery(f"That is {len(query):,} characters; ask in at most {MAX_QUERY:,}.")
-    query = clean_text(query)
-    if not split_words(query):
-        raise InvalidQuery("There is nothing to look for in that: write at least one word.")
-    return query
-
-
-def _results(
-    best: Shortlist, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
-) -> tuple[RecalledMessage, ...]:
-    """The first ``limit`` candidates with their surroundings; same words are shown once."""
-    chosen: list[RankedCandidate] = []
-    first_with: dict[str, int] = {}
-    copies: dict[int, int] = {}
-    for candidate in ranked:
-        words = " ".join(best.words(candidate.message_id)) if collapse else ""
-        original = first_with.get(words) if words.count(" ") >= 2 else None
-        if original is not None:
-            copies[original] = copies.get(original, 0) + 1
-        elif len(chosen) < limit:
-            chosen.append(candidate)
-            first_with[words] = candidate.message_id
-        else:
-            break
-    return tuple(
-        _result(best, candidate, rank, copies.get(candidate.message_id, 0))
-        for rank, candidate in enumerate(chosen, start=1)
-    )
-
-
-def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
-    message_id = candidate.message_id
-    pool = best.pool
-    before, after = surroundings(pool.neighbours[message_id]) if message_id in pool.neighbours else ((), ())
-    own = candidate.late_interaction_score
-    return RecalledMessage(
-        message=best.rows[message_id].message,
-        rank=rank,
-        score=candidate.score,
-        relevance=_relevance(candidate, pool.vector_scores.get(message_id)),
-        vector_score=pool.vector_scores.get(message_id),
-        keyword_score=pool.keyword_scores.get(message_id),
-        late_interaction_score=own,
-        rerank_score=candidate.rerank_score,
-        rerank_log_odds=candidate.rerank_log_odds,
-        before=tuple(best.rows[i].message for i in before if i in best.rows),
-        after=tuple(best.rows[i].message for i in after if i in best.rows),
-        duplicates=duplicates,
-    )
-
-
-def _relevance(candidate: RankedCandidate, vector_score: float | None) -> float:
-    """How well a message covers the question, 0–1: P(yes) of the model, else a logistic curve over what there is.
-
-    The curve over late interaction runs from what unrelated questions reach (0.32 to 0.38 in the median) to what
-    answered ones reach (0.46 to 0.52).
-    """
-    if candidate.rerank_score is not None:
-        return candidate.rerank_score
-    if candidate.late_interaction_score is not None:
-        return 1 / (1 + math.exp(-(candidate.late_interaction_score - 0.40) / 0.05))
-    return 0.5 if vector_score is None else 1 / (1 + math.exp(-(vector_score - 0.35) / 0.08))
-
-
-def _as_cached(trace: RecallTrace, clock: StageClock) -> RecallTrace:
-    return replace(trace, cached=True, total_ms=clock.total_ms)

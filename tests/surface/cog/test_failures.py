@@ -29,7 +29,7 @@ async def test_an_unexpected_failure_gets_an_id_in_chat_and_log(
 ) -> None:
     house.general.post(house.ada, "tea")
     await house.settle()
-    del house.services.memory.retrieval  # what no code expects
+    del house.services.memory._pipeline  # what no code expects
     with caplog.at_level(logging.ERROR):
         reply = await house.recall("tea?")
     found = re.search(r"error id is ([0-9a-f]{6})", reply.content)
@@ -55,8 +55,7 @@ async def test_a_failing_button_is_told_like_a_failing_command(house: TeaHouse) 
     house.general.post(house.ada, "tea is gone")
     await house.settle()
     reply = await house.recall("tea", limit=1)
-    del house.services.memory.retrieval
-    house.services.memory._cache.invalidate({house.guild.id})
+    del house.services.memory._pipeline
     pressed = house.discord.start_press(reply, "Next")
     await pressed.until(lambda each: each.followups)
     assert "error id" in pressed.followups[0].content

@@ -1,0 +1,211 @@
+"""From a question to its answer: retrieve, rank, and say what was done."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from cachetools import TTLCache
+
+from cogs.memory.candidate_retrieval import StageClock, surroundings
+from cogs.memory.cleaning import clean_text
+from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.query_cache import QueryCache
+from cogs.memory.query_terms import split_words
+from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
+from cogs.memory.relevance import relevance_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from cogs.memory.candidate_retrieval import CandidateRetrieval
+    from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.recall_records import RankedCandidate, Ranking
+    from cogs.memory.records import Scope
+    from cogs.memory.reranker_service import Order, RerankerService
+    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
+    from cogs.memory.stores import MemoryStore
+    from profiles import MemoryProfile
+
+Surface = Literal["recall", "injection"]
+
+COVERAGE_TTL_S = 30.0
+"""How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
+MAX_QUERY = 2000
+"""Characters of a question."""
+
+
+class RecallPipeline:
+    """The stages of a recall, one after the other, and the answers given lately.
+
+    Args:
+        profile: how many results, and how long each surface may wait; exchanged when the service is reloaded.
+        store: where messages live.
+        embedding: turns the question into vectors; its space is part of an answer's key.
+        retrieval: finds candidates.
+        reranker: puts them in order.
+        ingest_problem: what keeps new messages from being stored, if anything does.
+    """
+
+    def __init__(
+        self,
+        profile: MemoryProfile,
+        *,
+        store: MemoryStore,
+        embedding: EmbeddingService,
+        retrieval: CandidateRetrieval,
+        reranker: RerankerService,
+        ingest_problem: Callable[[], str | None],
+    ) -> None:
+        self.profile = profile
+        self._store = store
+        self._embedding = embedding
+        self._retrieval = retrieval
+        self._reranker = reranker
+        self._ingest_problem = ingest_problem
+        self.cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
+        self._coverages: TTLCache[int, tuple[float, datetime | None]] = TTLCache(10_000, COVERAGE_TTL_S)
+        self.recall_ms: deque[float] = deque(maxlen=1000)
+        """Milliseconds of the last recalls."""
+
+    async def recall(
+        self,
+        query: str,
+        scope: Scope,
+        *,
+        limit: int | None,
+        order: Order | None,
+        collapse: bool,
+        surface: Surface,
+        instruction: str | None,
+    ) -> Recall:
+        """Answer a question; see `MemoryService.recall`. Raises InvalidQuery or MemoryCogError."""
+        query = check_query(query)
+        limit = limit or self.profile.recall_limit
+        clock = StageClock()
+        key = (query, scope, limit, order, collapse, instruction, self._embedding.space.key, self._reranker.name)
+        generation = self.cache.generation(scope.guild_id)
+        cached = self.cache.get(scope.guild_id, key)
+        if cached is None:
+            pool = await self._retrieval.pool(query, scope, clock)
+            ids = await self._reranker.shortlist(pool, order)
+            clock.lap("late_interaction", len(pool.candidates))
+            best = await self._retrieval.load(scope, pool, ids)
+            clock.lap("load", len(best.rows))
+            ranking = await self._reranker.rank(
+                best,
+                order=order,
+                deadline_ms=self._time_left(surface, clock),
+                instruction=instruction,
+                guild_id=scope.guild_id,
+            )
+            results = _results(best, ranking.candidates, limit, collapse=collapse)
+            cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
+            if not ranking.degraded:  # the next one may have more luck
+                self.cache.put(scope.guild_id, generation, key, cached)
+        else:
+            cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
+        self.recall_ms.append(clock.total_ms)
+        return cached
+
+    def forget_caches(self, guild_id: int) -> None:
+        """Drop every kept answer; an answer being computed of the guild's old state is not kept."""
+        self.cache.invalidate([guild_id])
+        self._coverages.pop(guild_id, None)
+        self.cache.clear()
+
+    def _time_left(self, surface: Surface, clock: StageClock) -> float | None:
+        deadlines = {"recall": self.profile.rerank_deadline_ms, "injection": self.profile.injection_deadline_ms}
+        deadline = deadlines[surface]
+        return None if deadline is None else max(0.0, deadline - clock.total_ms)
+
+    async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
+        index_ready, oldest = await self._coverage(scope.guild_id)
+        degraded = list(ranking.degraded)
+        if index_ready < 1:
+            degraded.append(f"The vector index is {index_ready:.0%} rebuilt; older messages are found by words alone.")
+        if problem := self._ingest_problem():
+            degraded.append(f"New messages are waiting: {problem}")
+        return RecallTrace(
+            stages=(*clock.stages, *ranking.stages),
+            candidates=len(pool.candidates),
+            reranked=ranking.reranked,
+            rerank_of=ranking.rerank_of,
+            reranker=ranking.reranker,
+            total_ms=clock.total_ms,
+            degraded=tuple(degraded),
+            reaches_back_to=oldest,
+            index_ready=index_ready,
+        )
+
+    async def _coverage(self, guild_id: int) -> tuple[float, datetime | None]:
+        """Share of vectors in the index and the oldest message of a guild; at most `COVERAGE_TTL_S` old."""
+        known = self._coverages.get(guild_id)
+        if known is None or known[0] < 1:
+            stats = await self._store.stats(guild_id)
+            known = self._coverages[guild_id] = (stats.index_ready, stats.oldest)
+        return known
+
+
+def check_query(query: str) -> str:
+    """Return the question, cleaned.
+
+    Raises:
+        InvalidQuery: nothing in it can be looked for, or it is too long.
+    """
+    if len(query) > MAX_QUERY:
+        raise InvalidQuery(f"That is {len(query):,} characters; ask in at most {MAX_QUERY:,}.")
+    query = clean_text(query)
+    if not split_words(query):
+        raise InvalidQuery("There is nothing to look for in that: write at least one word.")
+    return query
+
+
+def _results(
+    best: Shortlist, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
+) -> tuple[RecalledMessage, ...]:
+    """The first ``limit`` candidates with their surroundings; same words are shown once."""
+    chosen: list[RankedCandidate] = []
+    first_with: dict[str, int] = {}
+    copies: dict[int, int] = {}
+    for candidate in ranked:
+        words = " ".join(best.words(candidate.message_id)) if collapse else ""
+        original = first_with.get(words) if words.count(" ") >= 2 else None
+        if original is not None:
+            copies[original] = copies.get(original, 0) + 1
+        elif len(chosen) < limit:
+            chosen.append(candidate)
+            first_with[words] = candidate.message_id
+        else:
+            break
+    return tuple(
+        _result(best, candidate, rank, copies.get(candidate.message_id, 0))
+        for rank, candidate in enumerate(chosen, start=1)
+    )
+
+
+def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
+    message_id = candidate.message_id
+    pool = best.pool
+    before, after = surroundings(pool.neighbours[message_id]) if message_id in pool.neighbours else ((), ())
+    own = candidate.late_interaction_score
+    return RecalledMessage(
+        message=best.rows[message_id].message,
+        rank=rank,
+        score=candidate.score,
+        relevance=relevance_of(candidate, pool.vector_scores.get(message_id)),
+        vector_score=pool.vector_scores.get(message_id),
+        keyword_score=pool.keyword_scores.get(message_id),
+        late_interaction_score=own,
+        rerank_score=candidate.rerank_score,
+        rerank_log_odds=candidate.rerank_log_odds,
+        before=tuple(best.rows[i].message for i in before if i in best.rows),
+        after=tuple(best.rows[i].message for i in after if i in best.rows),
+        duplicates=duplicates,
+    )
+
+
+def _as_cached(trace: RecallTrace, clock: StageClock) -> RecallTrace:
+    return replace(trace, cached=True, total_ms=clock.total_ms)
