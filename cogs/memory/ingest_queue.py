@@ -110,6 +110,17 @@ class IngestQueue:
         """Look for messages without a vector: a new space makes all of them wait."""
         self._work.set()
 
+    async def embed_now(self, messages: Sequence[StoredMessage]) -> None:
+        """Give stored messages their vectors before all others that wait: an answer is to be made from them.
+
+        Waits for the batch that is being embedded. Raises StoreError or ModelError.
+        """
+        if not messages:
+            return
+        async with self._embedding.swapping:
+            await self._store.put_embeddings(await self._embedding.embed(messages))
+        self._on_change({message.guild_id for message in messages})
+
     async def embedded(self) -> None:
         """Wait until every event put so far is applied and nothing waits for a vector."""
         await self.stored()

@@ -125,10 +125,39 @@ async def test_a_hit_is_fetched_once_an_epoch_and_shown_as_it_is_now(open_memory
             assert not {"the samovar is in the cellar", "the samovar costs ten"} & set(answers)
             await house.memory.queue.stored()
             assert await rows(house, gone) == []
+            # Until the edited message has its vector again, its neighbours rank lower and others are looked at.
+            await house.memory.queue.embedded()
             requests = len(discord.requests)
             again, _ = await shown(house, "where is the samovar")
-            assert "the samovar costs twenty" in again
+            assert set(answers) < set(again)
             assert len(discord.requests) - requests <= 1, "for what moved up in place of the deleted one"
+            assert await shown(house, "where is the samovar") == (again, False)
+            assert len(discord.requests) - requests <= 1
+        looked_at = [call.query["around"] for call in discord.calls("GET", HISTORY) if "around" in call.query]
+        assert len(looked_at) == len(set(looked_at)), "once in an epoch"
+
+
+async def test_looking_at_a_deleted_message_settles_those_around_it(open_memory: OpenMemory) -> None:
+    world = a_world(0)
+    [guild] = world.guilds.values()
+    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
+    general = guild.channels[min(guild.channels)]
+    gone = general.post(ada, "the samovar is in the cellar", at=PAST)
+    near = general.post(ada, "no, the samovar is in the attic", at=PAST + timedelta(hours=1))
+    general.post(ada, "hello", at=PAST + timedelta(days=40))
+    async with LoopbackDiscord(world) as discord:
+        async with bot_on(discord, open_memory) as house:
+            await house.backfilled()
+        gone.delete()
+        async with bot_on(discord, open_memory) as house:
+            await caught_up_but_not_swept(house)
+            [stored] = await rows(house, gone)
+            assert (await house.sync.verification.verify([stored])).current.keys() >= {near.id}
+            requests = len(discord.requests)
+            assert (await house.sync.verification.verify(await rows(house, near))).current.keys() == {near.id}
+            assert len(discord.requests) == requests
+            await house.memory.queue.stored()
+            assert await rows(house, gone) == []
 
 
 @pytest.mark.parametrize("fault", [Status(403), Status(503), Drop(), Delay(0.5)])

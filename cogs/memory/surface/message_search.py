@@ -11,15 +11,15 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory.exceptions import ModelError, StoreError
 from cogs.memory.query_terms import parse_question
 
 from .discord_requests import AccessRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from cogs.memory.records import Scope
+    from cogs.memory.records import Scope, StoredMessage
 
     from .backfill import Backfill
     from .history_tools import HistoryTools
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 SEARCH_S: Final = 1.5
 """How long a question may wait for Discord's search."""
+EMBED_S: Final = 1.5
+"""How long it may wait for the vectors of what was found; without them it is ranked by its words alone."""
 HITS: Final = 25
 """The most that one request gives."""
 MAX_WORDS: Final = 2
@@ -67,6 +69,9 @@ class MessageSearch:
         Nothing is asked when the guild's history is complete or shall not be read, when the scope is empty, or when
         Discord said not to ask yet. A failure or a slow answer adds nothing: the memory's own search goes on without.
 
+        What was taken in has its vectors, too, unless that takes too long: a backlog of history is embedded from its
+        newest message on, and would come to these last.
+
         Raises:
             StoreError: the store failed.
         """
@@ -77,9 +82,10 @@ class MessageSearch:
         words = search_words(question, _names(guild))
         if not words:
             return 0
+        taken: Sequence[StoredMessage] = ()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._search(guild, words, scope)
+                taken = await self._search(guild, words, scope)
         except discord.HTTPException as error:
             self._not_before[guild.id] = time.monotonic() + NOT_ALLOWED_S
             log.warning("Discord's search refuses guild %d: %d", guild.id, error.status)
@@ -87,19 +93,30 @@ class MessageSearch:
             raise
         except (AccessRefused, discord.RateLimited, aiohttp.ClientError, OSError) as error:  # a TimeoutError, too
             log.info("Discord's search gave nothing for guild %d (%s)", guild.id, type(error).__name__)
-        return 0
+        await self._embed(scope, taken)
+        return len(taken)
 
-    async def _search(self, guild: discord.Guild, words: str, scope: Scope) -> int:
+    async def _embed(self, scope: Scope, taken: Sequence[StoredMessage]) -> None:
+        memory = self._tools.memory
+        rows = await memory.store.load(scope, [message.id for message in taken])
+        waiting = [row.message for row in rows.values() if row.vector is None]
+        try:
+            async with asyncio.timeout(EMBED_S):
+                await memory.queue.embed_now(waiting)
+        except (TimeoutError, ModelError) as error:  # the queue embeds them in their turn
+            log.info("What Discord's search found waits for its vectors (%s)", type(error).__name__)
+
+    async def _search(self, guild: discord.Guild, words: str, scope: Scope) -> Sequence[StoredMessage]:
         epoch = self._tools.verified.epoch(guild.id)
         route = Route("GET", "/guilds/{guild_id}/messages/search", guild_id=guild.id)
         data: dict[str, Any] = await guild._state.http.request(route, params=search_parameters(words, scope))
         if "messages" not in data:  # 202: the guild has never been searched and is being indexed
             pause = max(INDEXING_S, float(data.get("retry_after") or 0))
             self._not_before[guild.id] = time.monotonic() + pause
-            return 0
+            return ()
         threads = await self._learn_threads(guild, data)
         found = [message for message in _messages(guild, data, threads) if message.channel.id in scope.channel_ids]
-        return len(await self._tools.intake.take(guild.id, epoch, found))
+        return await self._tools.intake.take(guild.id, epoch, found)
 
     async def _learn_threads(self, guild: discord.Guild, data: Mapping[str, Any]) -> dict[int, discord.Thread]:
         threads = [discord.Thread(guild=guild, state=guild._state, data=each) for each in data.get("threads") or ()]

@@ -7,6 +7,7 @@ was seen once: in a page of history (catch-up, back-fill, sweep) or, when a ques
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -169,16 +170,17 @@ class Verification:
         return current
 
     async def _ask(self, message: StoredMessage) -> list[discord.Message]:
-        """Ask for the message with its surroundings; raises NotFound if it is gone.
+        """Ask for the message with its surroundings, which stand without it if it is gone.
 
         An empty page only says that the bot may not read the history, and a page without the message is not taken
-        for its deletion either: then the message itself is asked for.
+        for its deletion either: then the message itself is asked for. Raises NotFound if the channel is gone.
         """
         place = self._place(message)
         around = discord.Object(message.id)
         page = [each async for each in place.history(limit=AROUND, around=around)]
         if all(each.id != message.id for each in page):
-            page.append(await place.fetch_message(message.id))
+            with contextlib.suppress(discord.NotFound):
+                page.append(await place.fetch_message(message.id))
         return page
 
     def _place(self, message: StoredMessage) -> discord.abc.Messageable:
