@@ -11,6 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
 
+class _CountingCache(TTLCache["Hashable", Any]):
+    """Counts what leaves by itself."""
+
+    evictions = 0
+    expired = 0
+
+    def popitem(self) -> tuple[Hashable, Any]:
+        self.evictions += 1
+        return super().popitem()
+
+    def expire(self, time: float | None = None) -> list[tuple[Hashable, Any]]:
+        gone = list(super().expire(time))
+        self.expired += len(gone)
+        return gone
+
+
 class QueryCache:
     """LRU with a time to live, keyed by a guild's generation: one change makes all of its answers invisible.
 
@@ -19,7 +35,7 @@ class QueryCache:
     """
 
     def __init__(self, size: int, ttl_s: float) -> None:
-        self._answers: TTLCache[Hashable, Any] = TTLCache(max(1, size), ttl_s)
+        self._answers = _CountingCache(max(1, size), ttl_s)
         self._generation: defaultdict[int, int] = defaultdict(int)
         self.hits = 0
         self.misses = 0
@@ -47,15 +63,20 @@ class QueryCache:
             self._generation[guild_id] += 1
 
     def get_statistics(self) -> dict[str, float | int]:
-        """Hits, misses, hit rate (0–1) and size, named ``query_cache_…``."""
+        """Hits, misses, evictions, expired, hit rate (0–1) and size, named ``query_cache_…``."""
         asked = self.hits + self.misses
+        size = len(self._answers)  # lets go of what has expired
         return {
             "query_cache_hits": self.hits,
             "query_cache_misses": self.misses,
+            "query_cache_evictions": self._answers.evictions,
+            "query_cache_expired": self._answers.expired,
             "query_cache_hit_rate": self.hits / asked if asked else 0.0,
-            "query_cache_size": len(self._answers),
+            "query_cache_size": size,
         }
 
     def clear(self) -> None:
-        """Forget all answers."""
-        self._answers.clear()
+        """Forget all answers; the counts stay."""
+        before = self._answers
+        self._answers = _CountingCache(before.maxsize, before.ttl)
+        self._answers.evictions, self._answers.expired = before.evictions, before.expired

@@ -51,9 +51,13 @@ async def test_stats_tell_sizes_times_rates_and_proof_of_life(owned: MemoryHouse
         "p95",
         "events waiting",
         "calls",
-        "rerank_model_hit_rate",
     ):
         assert part in text
+    caches = {row.split("  ")[0]: row.split()[-3:] for row in text.partition("Caches")[2].splitlines()}
+    assert [value for value in caches[""] if value] == ["model", "score", "query"]
+    for figure in ("hits", "misses", "evictions", "expired", "hit rate", "size"):
+        assert len(caches[figure]) == 3
+    assert caches["misses"][2] == str(owned.memory.get_statistics()["query_cache_misses"]) != "0"
     assert "two minutes" in text
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .rights import Interaction
 
 PLOT_NAME: Final = "last-day.png"
-Figures = dict[str, float | int | str | None]
+CACHES: Final = {"model": "rerank_model_", "score": "model_score_cache_", "query": "query_cache_"}
+"""What the figures of each cache begin with."""
+CACHE_FIGURES: Final = ("hits", "misses", "evictions", "expired", "hit_rate", "size", "loads", "load_failures")
 
 
 class OwnerCommands:
@@ -78,9 +80,11 @@ class OwnerCommands:
         embed.add_field(name=texts.stats_store, value=store, inline=False)
         embed.add_field(name=texts.stats_recall, value=recall_times(texts, list(memory.recall_ms)), inline=False)
         embed.add_field(name=texts.stats_ingest, value=ingest, inline=False)
-        reranker = figures_block(memory.reranker.get_statistics())
-        embed.add_field(name=texts.stats_reranker, value=reranker, inline=False)
-        embed.add_field(name=texts.stats_cache, value=figures_block(self._cache_figures()), inline=False)
+        reranker = memory.reranker.get_statistics()
+        figures = {**memory.models.get_statistics(), **reranker, **memory.get_statistics()}
+        embed.add_field(name=texts.stats_cache, value=caches_table(figures), inline=False)
+        others = {name: value for name, value in reranker.items() if not name.startswith(CACHES["score"])}
+        embed.add_field(name=texts.stats_reranker, value=figures_block(others), inline=False)
         if picture is None:
             embed.set_footer(text=texts.stats_no_plot)
             await answer(interaction, embed=embed)
@@ -88,11 +92,6 @@ class OwnerCommands:
         embed.set_image(url=f"attachment://{PLOT_NAME}")
         embed.set_footer(text=texts.stats_plot)
         await answer(interaction, embed=embed, files=[discord.File(io.BytesIO(picture), filename=PLOT_NAME)])
-
-    def _cache_figures(self) -> Figures:
-        memory = self._services.memory
-        figures = {name: value for name, value in memory.models.get_statistics().items() if not isinstance(value, list)}
-        return figures | memory.get_statistics()
 
 
 def recall_times(texts: MemoryTexts, durations_ms: Sequence[float]) -> str:
@@ -102,6 +101,17 @@ def recall_times(texts: MemoryTexts, durations_ms: Sequence[float]) -> str:
     ordered = sorted(durations_ms)
     p50, p95, p99 = (f"{percentile(ordered, percent):,.0f}" for percent in (50, 95, 99))
     return texts.stats_recall_text.format(p50=p50, p95=p95, p99=p99, count=f"{len(ordered):,}")
+
+
+def caches_table(figures: Mapping[str, Any]) -> str:
+    """Return what is known of each cache, side by side, as a code block."""
+    lines = [f"{'':<13}" + "".join(f"{name:>9}" for name in CACHES)]
+    for figure in CACHE_FIGURES:
+        values = [
+            figures.get(f"{prefix}{figure}", figures.get(f"{prefix}cache_{figure}")) for prefix in CACHES.values()
+        ]
+        lines.append(f"{figure.replace('_', ' '):<13}" + "".join(f"{_figure(value):>9}" for value in values))
+    return "```\n" + "\n".join(lines) + "\n```"
 
 
 def figures_block(figures: Mapping[str, float | int | str | None]) -> str:
