@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cogs.memory.erasure import ErasureReceipt, forget_channel, forget_guild, forget_user
+from cogs.memory.erasure import Erasure, ErasureReceipt, forget_channel, forget_guild, forget_user
 from cogs.memory.records import ChannelInfo, Scope, StoredMessage
 from cogs.memory.surface.command_services import CommandServices
 from cogs.memory.surface.departures import DUE_KEY, KNOWN_KEY
+from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
 from cogs.memory.surface.judgements import Judgement, Judgements
 from cogs.memory.surface.red import RedData
@@ -181,10 +182,13 @@ class RedCog(RedData):
     """A cog on one guild; another one was left not long ago."""
 
     def __init__(self, memory: MemoryService) -> None:
+        judgements = Judgements(memory.store)
         self.services = CommandServices(
             memory=memory,
             settings=GuildSettingsStore(memory.store),
-            judgements=Judgements(memory.store),
+            judgements=judgements,
+            erasure=Erasure(memory, [judgements]),
+            failures=Failures(),
             access=None,  # type: ignore[arg-type] # these methods answer no command
             samples=None,  # type: ignore[arg-type]
             retention=None,  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from cogs.memory.exceptions import Busy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cogs.memory.memory_service import MemoryService
     from cogs.memory.records import ChannelInfo
@@ -31,7 +31,10 @@ BATCH = 500
 
 
 class KeepsTraces(Protocol):
-    """Something beside the store that knows what people wrote or did: judgements, recent questions, a back-fill."""
+    """Something beside the store that knows what people wrote or did, or brings more of it in.
+
+    Judgements, recent questions, events that wait, a running back-fill.
+    """
 
     async def forget(self, guild_id: int, *, user_id: int | None = None, channel_id: int | None = None) -> int:
         """Let go of what belongs to a user, a channel or (neither given) the guild; return how many things that were.
@@ -51,6 +54,31 @@ class ErasureReceipt:
     traces: int
     """Things that were kept beside the messages, such as judgements of results."""
     seconds: float
+
+
+class Erasure:
+    """Erases in one memory, and from all that keeps traces beside it; every way to forget leads here.
+
+    Args:
+        memory: the running memory.
+        keepers: what else keeps traces; may be added to.
+    """
+
+    def __init__(self, memory: MemoryService, keepers: Iterable[KeepsTraces] = ()) -> None:
+        self.memory = memory
+        self.keepers = list(keepers)
+
+    async def forget_user(self, guild_id: int, user_id: int) -> ErasureReceipt:
+        """Erase a user on one server. Raises what `forget_user` raises."""
+        return await forget_user(self.memory, guild_id, user_id, also=self.keepers)
+
+    async def forget_channel(self, guild_id: int, channel_id: int) -> ErasureReceipt:
+        """Erase a channel and its threads. Raises what `forget_user` raises."""
+        return await forget_channel(self.memory, guild_id, channel_id, also=self.keepers)
+
+    async def forget_guild(self, guild_id: int) -> ErasureReceipt:
+        """Erase a server. Raises what `forget_user` raises."""
+        return await forget_guild(self.memory, guild_id, also=self.keepers)
 
 
 async def forget_user(

@@ -11,12 +11,15 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.memory.erasure import Erasure
 from cogs.memory.surface.discord_access import AccessRules
 from cogs.memory.surface.event_line import EventLine
+from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
 from cogs.memory.surface.history_sync import HistorySync
 from cogs.memory.surface.judgements import Judgements
 from cogs.memory.surface.listeners import MemoryListeners
+from cogs.memory.surface.recent_queries import RecentQueries
 from cogs.memory.surface.services import SurfaceServices
 from tests.loopback import LoopbackDiscord, running
 
@@ -41,28 +44,35 @@ class HistoryBot(commands.AutoShardedBot):
         super().__init__("!", intents=intents, allowed_mentions=discord.AllowedMentions.none())
         self.settings = GuildSettingsStore(memory.store)
         self.access = AccessRules(self)
-        self.events = EventLine(memory, self.settings)
+        self.erasure = Erasure(memory)
+        failures = Failures()
+        self.events = EventLine(self.erasure, self.settings)
         self.sync = HistorySync(
             self,
-            memory,
+            self.erasure,
             self.settings,
             self.access,
+            failures=failures,
             drained=self.events.drained,
             interval_s=interval_s,
             first_backoff_s=0.01,
             unwell_s=0.05,
             edit_s=0.02,
         )
+        self.erasure.keepers += [self.sync, self.events]
         self.services = SurfaceServices(
             bot=self,
             memory=memory,
+            erasure=self.erasure,
             access=self.access,
             settings=self.settings,
             events=self.events,
             history=self.sync,
             judgements=Judgements(memory.store),
+            failures=failures,
+            recent=RecentQueries(),
         )
-        self.tree.error(self.services.failures.report)
+        self.tree.error(failures.report)
 
     async def setup_hook(self) -> None:
         self.access.listen()
@@ -90,6 +100,10 @@ class HistoryHouse:
     @property
     def sync(self) -> HistorySync:
         return self.bot.sync
+
+    @property
+    def erasure(self) -> Erasure:
+        return self.bot.erasure
 
     @property
     def here(self) -> KnownGuild:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord.ext import commands
 
+from cogs.memory.erasure import Erasure
 from cogs.memory.records import ChannelInfo, StoredMessage
 from cogs.memory.surface.command_services import CommandServices
 from cogs.memory.surface.discord_access import AccessRules
+from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
 from cogs.memory.surface.judgements import Judgements
 from cogs.memory.surface.memory_group import memory_group
@@ -34,14 +36,16 @@ class CommandsBot(commands.Bot):
         intents = discord.Intents.default()
         intents.members = intents.message_content = True
         super().__init__("!", intents=intents, allowed_mentions=discord.AllowedMentions.none())
-        settings = GuildSettingsStore(memory.store)
+        settings, judgements = GuildSettingsStore(memory.store), Judgements(memory.store)
         self.services = CommandServices(
             memory=memory,
             settings=settings,
-            judgements=Judgements(memory.store),
+            judgements=judgements,
             access=AccessRules(self),
             samples=Samples(memory),
             retention=RetentionSweep(memory, settings, lambda: [guild.id for guild in self.guilds]),
+            erasure=Erasure(memory, [judgements]),
+            failures=Failures(),
         )
         self.tree.error(self.services.failures.report)
 

@@ -78,7 +78,7 @@ async def test_an_explained_message_cannot_break_out_of_the_table(house: MemoryH
 
 
 async def test_explain_of_nothing_says_so(house: MemoryHouse) -> None:
-    await house.services.forget_guild(house.guild.id)
+    await house.services.erasure.forget_guild(house.guild.id)
     assert "Nothing is found" in (await house.do(house.admin, "memory explain", query="samovar")).text
     assert "at least one word" in (await house.do(house.admin, "memory explain", query="???")).text
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cogs.memory.erasure import Erasure
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import ChannelInfo
 from cogs.memory.surface.event_line import ChannelGone, EventLine, Named, Said, Unsaid
@@ -67,7 +68,7 @@ def random_history(seed: int, messages: int) -> History:
 async def test_ten_thousand_interleaved_events_leave_no_ghost_and_no_stale_text(memory: MemoryService) -> None:
     history = random_history(seed=7, messages=MESSAGES)
     assert len(history.events) >= 10_000
-    line = EventLine(memory, GuildSettingsStore(memory.store))
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
     line.start()
     chance = random.Random(8)
 
@@ -93,7 +94,7 @@ async def test_ten_thousand_interleaved_events_leave_no_ghost_and_no_stale_text(
 
 async def test_a_full_line_drops_new_messages_only_and_says_so(memory: MemoryService) -> None:
     lost: list[int] = []
-    line = EventLine(memory, GuildSettingsStore(memory.store), size=2, on_lost=lost.append)
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store), size=2, on_lost=lost.append)
     line.put(Said(said(1, "one"), None))
     line.put(Said(said(2, "two"), None))
     line.put(Said(said(3, "three finds no room"), None))
@@ -108,7 +109,7 @@ async def test_a_full_line_drops_new_messages_only_and_says_so(memory: MemorySer
 
 
 async def test_a_channel_that_is_gone_takes_everything_before_it_and_nothing_after(memory: MemoryService) -> None:
-    line = EventLine(memory, GuildSettingsStore(memory.store))
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
     thread, other = CHANNEL + 1, CHANNEL + 2
     line.put(Named((ChannelInfo(thread, GUILD, "thread", CHANNEL), ChannelInfo(other, GUILD, "other"))))
     line.put(Said(said(1, "in the channel"), None))
@@ -129,7 +130,7 @@ async def test_damaged_settings_stop_new_messages_and_nothing_else(memory: Memor
     await settings.put(GUILD, GuildSettings())
     await memory.store.put_setting(GUILD, "guild-settings", "{broken")
     await memory.remember([said(1, "from before")])
-    line = EventLine(memory, GuildSettingsStore(memory.store))
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
     line.start()
     line.put(Said(said(2, "new"), None))
     line.put(Said(replace(said(1, "edited"), edited_at=START), None, edited=True))
@@ -140,7 +141,7 @@ async def test_damaged_settings_stop_new_messages_and_nothing_else(memory: Memor
 
 
 async def test_an_event_that_cannot_be_applied_stops_no_other(memory: MemoryService) -> None:
-    line = EventLine(memory, GuildSettingsStore(memory.store))
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
     line.put(Named((object(),)))  # type: ignore[arg-type]
     line.put(Said(said(1, "after it"), None))
     line.start()
@@ -154,7 +155,7 @@ async def test_an_event_that_cannot_be_applied_stops_no_other(memory: MemoryServ
 async def test_a_full_queue_keeps_the_order(tmp_path: Path, load_shared: LoadEncoder) -> None:
     profile = replace(load_profile("embedded"), ingest_queue_size=1)
     async with MemoryService.on_folder(profile, tmp_path / "memory", load=load_shared) as memory:
-        line = EventLine(memory, GuildSettingsStore(memory.store))
+        line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
         line.start()
         for number in range(1, 60):
             line.put(Said(said(number, "there"), None))

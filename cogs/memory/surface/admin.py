@@ -240,7 +240,7 @@ class AdminCommands:
         guild_id, texts = guild_id_of(interaction), memory_texts(interaction)
         stored = await summarise(self._services.memory.store, guild_id, user.id)
         question = texts.forget_user.format(user=user.mention, messages=texts.count_messages(stored.messages))
-        await self._erase(interaction, question, lambda: self._services.forget_user(guild_id, user.id))
+        await self._erase(interaction, question, lambda: self._services.erasure.forget_user(guild_id, user.id))
 
     @app_commands.describe(channel=locale_str("The channel, with its threads"))
     async def forget_channel(self, interaction: Interaction, channel: Place) -> None:
@@ -248,7 +248,7 @@ class AdminCommands:
         await think(interaction)
         guild_id, texts = guild_id_of(interaction), memory_texts(interaction)
         question = texts.forget_channel.format(channel=channel.mention)
-        await self._erase(interaction, question, lambda: self._services.forget_channel(guild_id, channel.id))
+        await self._erase(interaction, question, lambda: self._services.erasure.forget_channel(guild_id, channel.id))
 
     async def forget_server(self, interaction: Interaction) -> None:
         """Erase all that is stored of the server, after a confirmation."""
@@ -258,7 +258,7 @@ class AdminCommands:
         question = texts.forget_server.format(
             messages=texts.count_messages(stats.messages), channels=f"{stats.channels:,}"
         )
-        await self._erase(interaction, question, lambda: self._services.forget_guild(guild_id))
+        await self._erase(interaction, question, lambda: self._services.erasure.forget_guild(guild_id))
 
     async def _erase(
         self, interaction: Interaction, question: str, erase: Callable[[], Awaitable[ErasureReceipt]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cogs.memory.exceptions import Busy, MemoryCogError
 
 from .backfill_progress import BackfillProgress, RunState
-from .backfill_record import BackfillRecord, checkpoint_key, read_record, write_record
+from .backfill_record import RECORD_KEY, BackfillRecord, checkpoint_key, read_record, write_record
 from .backfill_run import BackfillRun
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Backfill:
             guild: whose history.
             owner_id: who asked for it.
             only: the one channel or thread to read.
-            again: try at once what was closed to the bot; with ``only``, read anew what was read to the end.
+            again: somebody asks for it. So what was closed to the bot is tried at once, what lies before an erasure is
+                read (but for what was stored then), and with ``only`` also what was read to the end.
 
         Raises:
             Busy: a back-fill of the guild is running.
@@ -58,6 +59,8 @@ class Backfill:
         async with self._beginning:
             if self.is_running(guild.id):
                 raise Busy("The history of this server is being read already; pause or cancel that first.")
+            if again:
+                await self._tools.intake.let_in(guild.id, only)
             before = await self._record(guild.id)
             complete = before is not None and before.complete
             record = BackfillRecord(state=RunState.RUNNING, owner_id=owner_id, only=only, complete=complete)
@@ -126,6 +129,20 @@ class Backfill:
                 await self._runs[guild.id].reopen(place_ids)
             elif record.state is RunState.DONE:
                 self._begin(guild, replace(record, state=RunState.RUNNING, only=None))
+
+    async def forget(self, guild_id: int, channel_id: int | None) -> None:
+        """End what is being read in of a channel or (None) of a guild that is about to be erased. Raises StoreError."""
+        if channel_id is None:
+            if self.is_running(guild_id):
+                await self.cancel(guild_id)
+        elif guild_id in self._runs:
+            await self._runs[guild_id].end_in(channel_id)
+
+    async def begin_anew(self, guild_id: int) -> None:
+        """Forget that there ever was a back-fill. Raises StoreError."""
+        await self.suspend(guild_id)
+        self._runs.pop(guild_id, None)
+        await self._tools.memory.store.put_setting(guild_id, RECORD_KEY, None)
 
     async def idle(self, guild_id: int) -> None:
         """Wait until no page is being read: for the end or a pause of a running back-fill."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .backfill import Backfill
     from .backfill_progress import BackfillProgress
+    from .failures import Failures
     from .guild_settings import GuildSettingsStore
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ class BackfillControls(discord.ui.View):
 
     Args:
         backfill: what they control.
+        failures: tells what goes wrong.
         edit_s: seconds between two edits of a progress message.
     """
 
-    def __init__(self, backfill: Backfill, *, edit_s: float = EDIT_S) -> None:
+    def __init__(self, backfill: Backfill, failures: Failures, *, edit_s: float = EDIT_S) -> None:
         super().__init__(timeout=None)
         self.backfill = backfill
+        self._failures = failures
         self._edit_s = edit_s
         self._live: dict[tuple[int, int], asyncio.Task[None]] = {}
 
@@ -85,8 +88,8 @@ class BackfillControls(discord.ui.View):
         await self._act(interaction, None)
 
     async def on_error(self, interaction: Interaction, error: Exception, _: discord.ui.Item[Any]) -> None:
-        """Hand an error to where the errors of commands go."""
-        await interaction.client.tree.on_error(interaction, error)
+        """Tell the failure as those of commands are told."""
+        await self._failures.report(interaction, error)
 
     async def _act(self, interaction: Interaction, action: Callable[[int], Awaitable[None]] | None) -> None:
         await interaction.response.defer()

@@ -98,6 +98,12 @@ class BackfillRun:
             if walk.place.id in place_ids:
                 await walk.restart()
 
+    async def end_in(self, channel_id: int) -> None:
+        """Read no further in a channel and its threads. Raises StoreError."""
+        for walk in self._walks:
+            if channel_id in (walk.place.id, getattr(walk.place, "parent_id", None)):
+                await walk.end(await self._tools.intake.floor(walk.place))
+
     @property
     def retry_s(self) -> float | None:
         """Seconds until what is closed to the bot may be tried again; None if nothing is."""
@@ -158,12 +164,11 @@ class BackfillRun:
         wanted = [place for place in new if await self._tools.places.wanted(place)]
         await self._tools.places.learn(self._guild.id, wanted)
         self._known.update(place.id for place in new)
-        floor = await self._tools.intake.floor(self._guild.id)
         for place in wanted:
-            self._walks.append(await self._walk(place, floor))
+            self._walks.append(await self._walk(place))
 
-    async def _walk(self, place: Place, floor: int) -> HistoryWalk:
-        key = checkpoint_key(place.id)
+    async def _walk(self, place: Place) -> HistoryWalk:
+        key, floor = checkpoint_key(place.id), await self._tools.intake.floor(place)
         checkpoint = decode_checkpoint(await self._tools.memory.store.get_setting(self._guild.id, key), floor)
         if self._again and checkpoint.done and self.record.only is not None:
             checkpoint = Checkpoint(floor=floor)

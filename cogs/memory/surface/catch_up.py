@@ -14,6 +14,8 @@ from .history_places import archives_of, places_of
 from .history_walk import Checkpoint, HistoryWalk
 
 if TYPE_CHECKING:
+    from cogs.memory.erasure import Erasure
+
     from .history_places import Archive, Place
     from .history_tools import HistoryTools
     from .sync_marks import SyncMarks
@@ -27,11 +29,13 @@ class CatchUp:
     Args:
         marks: where each guild's gap begins.
         tools: what history is read with.
+        erasure: erases channels that are gone.
     """
 
-    def __init__(self, marks: SyncMarks, tools: HistoryTools) -> None:
+    def __init__(self, marks: SyncMarks, tools: HistoryTools, erasure: Erasure) -> None:
         self._marks = marks
         self._tools = tools
+        self._erasure = erasure
 
     async def run(self, guild: discord.Guild) -> int:
         """Read the gap, if there is one, and return how many messages were taken in.
@@ -40,6 +44,7 @@ class CatchUp:
 
         Raises:
             StoreError: the store failed; the gap stays open.
+            Busy: what is queued could not be stored in time; the gap stays open.
         """
         mark = await self._marks.get(guild.id)
         if mark is None or mark.gap_from is None:
@@ -55,8 +60,10 @@ class CatchUp:
         """Read, in turns, the places that have messages newer than the id ``gap_from``."""
         new = [place for place in places if _newest(place) > gap_from and await self._tools.places.wanted(place)]
         await self._tools.places.learn(guild.id, new)
-        floor = max(gap_from, await self._tools.intake.floor(guild.id))
-        walks = [HistoryWalk(place, Checkpoint(floor=floor), self._tools) for place in new]
+        floors = [max(gap_from, await self._tools.intake.floor(place)) for place in new]
+        walks = [
+            HistoryWalk(place, Checkpoint(floor=floor), self._tools) for place, floor in zip(new, floors, strict=True)
+        ]
         while waiting := [walk for walk in walks if not walk.done and not walk.refused]:
             ready = [walk for walk in waiting if not walk.parked_s]
             for walk in ready:
@@ -94,15 +101,11 @@ class CatchUp:
 
     async def _forget_deleted_channels(self, guild: discord.Guild) -> None:
         """Erase the channels that were deleted meanwhile, with their threads; Discord is asked about each."""
-        store = self._tools.memory.store
-        known = await store.channels(guild.id)
+        known = await self._tools.memory.store.channels(guild.id)
         present = {channel.id for channel in guild.channels}
         for channel in known:
             if channel.parent_id is None and channel.id not in present and await self._is_gone(guild, channel.id):
-                threads = [thread.id for thread in known if thread.parent_id == channel.id]
-                for channel_id in (channel.id, *threads):
-                    await store.erase(guild.id, channel_id=channel_id)
-                await self._tools.memory.forget(guild.id, ())  # tells the caches that the guild has changed
+                await self._erasure.forget_channel(guild.id, channel.id)
 
     async def _is_gone(self, guild: discord.Guild, channel_id: int) -> bool:
         try:

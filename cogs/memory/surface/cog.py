@@ -45,6 +45,7 @@ class MemoryCog(commands.Cog, name=COG_NAME):
     def __init__(self, services: SurfaceServices) -> None:
         self.services = services
         self.flow = RecallFlow(services)
+        services.erasure.keepers.append(self.flow)
         self._menu = app_commands.ContextMenu(name=_("Find related"), callback=self.find_related)
         self._menu.guild_only = True
         self._menu.allowed_installs = app_commands.AppInstallationType(guild=True, user=False)

@@ -8,12 +8,12 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory.exceptions import Busy, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
-    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.erasure import Erasure
     from cogs.memory.surface.guild_settings import GuildSettingsStore
 
 log = logging.getLogger(__name__)
@@ -33,20 +33,24 @@ class Departures:
     """Remembers, over restarts, which guilds were left and when their memory is to go.
 
     Args:
-        memory: what is erased.
+        erasure: erases what is due.
         settings: the guilds' own settings, which go along.
+        on_erased: told which guild is a stranger again.
         clock: the time now.
     """
 
     def __init__(
         self,
-        memory: MemoryService,
+        erasure: Erasure,
         settings: GuildSettingsStore,
         *,
+        on_erased: Callable[[int], Awaitable[None]] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._memory = memory
+        self._erasure = erasure
+        self._store = erasure.memory.store
         self._settings = settings
+        self._on_erased = on_erased
         self._clock = clock
         self._writing = asyncio.Lock()
 
@@ -77,15 +81,15 @@ class Departures:
                 await self._put_due({guild_id: moment for guild_id, moment in due.items() if guild_id not in present})
 
     async def erase_due(self) -> dict[int, int]:
-        """Erase what is due; return the number of messages by guild. Raises StoreError."""
+        """Erase what is due; return the number of messages by guild. Raises StoreError or Busy."""
         async with self._writing:
             due, now = await self._due(), self._clock()
             erased: dict[int, int] = {}
             for guild_id in [guild_id for guild_id, moment in due.items() if moment <= now]:
-                await self._memory.queue.stored()
-                erased[guild_id] = await self._memory.store.erase(guild_id)
+                erased[guild_id] = (await self._erasure.forget_guild(guild_id)).messages
                 await self._settings.remove(guild_id)
-                await self._memory.forget(guild_id, ())  # the queue tells the caches that the guild has changed
+                if self._on_erased is not None:
+                    await self._on_erased(guild_id)
                 del due[guild_id]
                 await self._put_due(due)
                 log.info("The memory of guild %d, left a while ago, is erased: %d messages", guild_id, erased[guild_id])
@@ -96,7 +100,7 @@ class Departures:
         while True:
             try:
                 await self.erase_due()
-            except StoreError as error:
+            except (StoreError, Busy) as error:
                 log.error("What is due cannot be erased now: %s", error)
             await asyncio.sleep(LOOK_S)
 
@@ -105,7 +109,7 @@ class Departures:
         new = [guild_id for guild_id in guild_ids if guild_id not in due]
         if not new:
             return
-        hours = float(await self._memory.store.get_setting(0, GRACE_KEY) or GRACE_HOURS)
+        hours = float(await self._store.get_setting(0, GRACE_KEY) or GRACE_HOURS)
         moment = self._clock() + timedelta(hours=hours)
         for guild_id in new:
             log.info("Guild %d was left: its memory is erased at %s", guild_id, moment.isoformat(timespec="minutes"))
@@ -113,15 +117,15 @@ class Departures:
         await self._put_known(await self._known() - set(new))
 
     async def _due(self) -> dict[int, datetime]:
-        text = await self._memory.store.get_setting(0, DUE_KEY)
+        text = await self._store.get_setting(0, DUE_KEY)
         return {int(key): datetime.fromisoformat(value) for key, value in json.loads(text or "{}").items()}
 
     async def _put_due(self, due: dict[int, datetime]) -> None:
         text = json.dumps({str(guild_id): moment.isoformat() for guild_id, moment in due.items()})
-        await self._memory.store.put_setting(0, DUE_KEY, text if due else None)
+        await self._store.put_setting(0, DUE_KEY, text if due else None)
 
     async def _known(self) -> set[int]:
-        return set(json.loads(await self._memory.store.get_setting(0, KNOWN_KEY) or "[]"))
+        return set(json.loads(await self._store.get_setting(0, KNOWN_KEY) or "[]"))
 
     async def _put_known(self, known: set[int]) -> None:
-        await self._memory.store.put_setting(0, KNOWN_KEY, json.dumps(sorted(known)))
+        await self._store.put_setting(0, KNOWN_KEY, json.dumps(sorted(known)))

@@ -14,14 +14,15 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory.erasure import DRAIN_S
+from cogs.memory.exceptions import Busy, StoreError
 from cogs.memory.records import ChannelInfo, Scope, StoredMessage
 from cogs.memory.surface.guild_settings import DamagedSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.erasure import Erasure
     from cogs.memory.surface.guild_settings import GuildSettingsStore
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class EventLine:
     """Takes events without waiting and applies them to the memory one after the other.
 
     Args:
-        memory: what remembers and forgets.
+        erasure: what forgets whole channels, and the memory behind it; this line is one of its keepers.
         settings: what each guild lets be remembered.
         size: events that may wait; beyond it new messages (never edits or deletions) are dropped and counted.
         on_lost: told, when there is room again, of each guild of which messages were dropped.
@@ -80,19 +81,20 @@ class EventLine:
 
     def __init__(
         self,
-        memory: MemoryService,
+        erasure: Erasure,
         settings: GuildSettingsStore,
         *,
         size: int = MAX_WAITING,
         on_lost: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._memory = memory
+        self._erasure = erasure
+        self._memory = erasure.memory
         self._settings = settings
         self._size = size
         self._events: deque[Event] = deque()
         self._arrived = asyncio.Event()
-        self._done = asyncio.Event()
-        self._done.set()
+        self._handed_on = asyncio.Event()
+        self._put = self._applied = 0
         self._consumer: asyncio.Task[None] | None = None
         self._on_lost = on_lost
         self._lost_guilds: set[int] = set()
@@ -128,12 +130,29 @@ class EventLine:
             self._drop(event)
             return
         self._events.append(event)
-        self._done.clear()
+        self._put += 1
         self._arrived.set()
 
     async def drained(self) -> None:
         """Wait until everything put so far has been handed on to the memory."""
-        await self._done.wait()
+        last = self._put
+        while self._applied < last:
+            self._handed_on.clear()
+            await self._handed_on.wait()
+
+    async def forget(self, guild_id: int, *, user_id: int | None = None, channel_id: int | None = None) -> int:
+        """Hand on what waits, for an erasure: the store lets go of it with the rest. Raises Busy if that takes long."""
+        if self._consumer is None or asyncio.current_task() is self._consumer:  # which is past what came before
+            return 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.drained()
+        except TimeoutError as error:
+            raise Busy(
+                f"{self.waiting:,} events still wait to be stored, so nothing was erased yet; "
+                "try again in a few minutes."
+            ) from error
+        return 0
 
     def _drop(self, event: Said) -> None:
         self.dropped += 1
@@ -147,7 +166,6 @@ class EventLine:
             self._arrived.clear()
             while self._events:
                 await self._apply_some()
-            self._done.set()
             while self._lost_guilds:
                 self._on_lost(self._lost_guilds.pop())
 
@@ -166,6 +184,8 @@ class EventLine:
             count = 1
         for _ in range(count):
             self._events.popleft()
+        self._applied += count
+        self._handed_on.set()
 
     async def _apply_head(self) -> int:
         """Apply the first event, or the first few messages together; return how many those were."""
@@ -208,9 +228,7 @@ class EventLine:
 
     async def _forget_channel(self, gone: ChannelGone) -> None:
         """Erase a channel and the threads known to hang under it, behind everything put before."""
-        await self._memory.queue.stored()
-        known = await self._memory.store.channels(gone.guild_id)
-        threads = [channel.id for channel in known if channel.parent_id == gone.channel_id]
-        for channel_id in (gone.channel_id, *threads):
-            await self._memory.store.erase(gone.guild_id, channel_id=channel_id)
-        await self._memory.forget(gone.guild_id, ())  # the queue tells the caches that the guild has changed
+        try:
+            await self._erasure.forget_channel(gone.guild_id, gone.channel_id)
+        except Busy as error:
+            raise StoreError(str(error)) from error  # tried again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import discord
 
 from .conversion import parent_of, to_stored
 from .discord_requests import AccessRefused
+from .history_floors import HistoryFloors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -47,14 +49,33 @@ class HistoryIntake:
         self._settings = settings
         self._verified = verified
         self._convert = convert
+        self._floors = HistoryFloors(memory.store)
+        self._under_way: set[asyncio.Future[None]] = set()
 
-    async def floor(self, guild_id: int) -> int:
-        """Return the id below which the guild's retention would delete everything; 0 without one."""
+    async def floor(self, place: discord.Thread | discord.abc.GuildChannel) -> int:
+        """Return the id down to which a place is read: what is older is too old for the guild, or was erased."""
+        parent_id = place.parent_id if isinstance(place, discord.Thread) else None
+        return await self._floor(place.guild.id, place.id, parent_id)
+
+    async def keep_out(self, guild_id: int, channel_id: int | None = None) -> None:
+        """Take in nothing that was written until now, of a channel or (None) of the guild.
+
+        What is being taken in is stored when this returns. Raises StoreError.
+        """
+        await self._floors.raise_to(guild_id, channel_id, discord.utils.time_snowflake(datetime.now(UTC)))
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+    async def let_in(self, guild_id: int, channel_id: int | None = None) -> None:
+        """Let the whole history of a channel with its threads, or (None) of the guild, in again. Raises StoreError."""
+        threads = [known.id for known in await self._memory.store.channels(guild_id) if known.parent_id == channel_id]
+        await self._floors.lift(guild_id, channel_id, threads)
+
+    async def _floor(self, guild_id: int, place_id: int, parent_id: int | None) -> int:
         days = (await self._settings.get(guild_id)).retention_days
-        if days is None:
-            return 0
-        oldest = datetime.now(UTC) - timedelta(days=days)
-        return max(0, discord.utils.time_snowflake(max(oldest, _DISCORD_EPOCH)))
+        oldest = _DISCORD_EPOCH if days is None else datetime.now(UTC) - timedelta(days=days)
+        by_age = discord.utils.time_snowflake(max(oldest, _DISCORD_EPOCH))
+        return max(0, by_age, await self._floors.of(guild_id, place_id, parent_id))
 
     async def take(
         self, guild_id: int, epoch: int, messages: Sequence[discord.Message], *, known: Collection[int] = ()
@@ -73,6 +94,17 @@ class HistoryIntake:
         """
         if _are_withheld(messages):
             raise AccessRefused("Discord shows me messages without their text.")
+        under_way = asyncio.get_running_loop().create_future()
+        self._under_way.add(under_way)
+        try:
+            return await self._take(guild_id, epoch, messages, known)
+        finally:
+            self._under_way.discard(under_way)
+            under_way.set_result(None)
+
+    async def _take(
+        self, guild_id: int, epoch: int, messages: Sequence[discord.Message], known: Collection[int]
+    ) -> list[StoredMessage]:
         taken = await self._acceptable(guild_id, messages, known)
         if taken:
             await self._memory.remember(taken)
@@ -85,11 +117,12 @@ class HistoryIntake:
     ) -> list[StoredMessage]:
         settings = await self._settings.get(guild_id)
         opted_out = await self._settings.opted_out(guild_id)
-        floor = await self.floor(guild_id)
+        places = {(message.channel.id, parent_of(message)) for message in messages}
+        floors = {place_id: await self._floor(guild_id, place_id, parent_id) for place_id, parent_id in places}
 
         def is_wanted(message: discord.Message) -> bool:
             return (
-                message.id > floor
+                message.id > floors[message.channel.id]
                 and message.author.id not in opted_out
                 and settings.indexes(message.channel.id, parent_of(message))
             )

@@ -19,6 +19,7 @@ from .backfill import Backfill
 from .backfill_command import EDIT_S, BackfillControls, add_backfill_command
 from .catch_up import CatchUp
 from .discord_requests import FIRST_BACKOFF_S
+from .failures import Failures
 from .history_intake import HistoryIntake
 from .history_places import KnownPlaces, places_of
 from .history_tools import POLITE_S, UNWELL_S, HistoryTools
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import discord
     from discord import app_commands
 
-    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.erasure import Erasure
 
     from .discord_access import AccessRules
     from .guild_settings import GuildSettingsStore
@@ -57,9 +58,10 @@ class HistorySync:
 
     Args:
         bot: whose guilds.
-        memory: started by the time `start` is called.
+        erasure: of a memory that is started by the time `start` is called.
         settings: what may be remembered.
         access: learns of archived threads.
+        failures: tells what goes wrong with a button.
         drained: waits until the live events so far were handed to the memory.
         interval_s: seconds between two requests for one guild's history.
         first_backoff_s: pause before the first repetition of a failed request.
@@ -70,10 +72,11 @@ class HistorySync:
     def __init__(
         self,
         bot: commands.Bot | commands.AutoShardedBot,
-        memory: MemoryService,
+        erasure: Erasure,
         settings: GuildSettingsStore,
         access: AccessRules,
         *,
+        failures: Failures | None = None,
         drained: Callable[[], Awaitable[None]] | None = None,
         interval_s: float = POLITE_S,
         first_backoff_s: float = FIRST_BACKOFF_S,
@@ -81,7 +84,7 @@ class HistorySync:
         edit_s: float = EDIT_S,
     ) -> None:
         self._bot = bot
-        self._memory = memory
+        self._memory = memory = erasure.memory
         self._settings = settings
         self._drained = drained
         self._verified = VerifiedIds()
@@ -96,8 +99,8 @@ class HistorySync:
         )
         self.marks = SyncMarks(memory.store, self._settle)
         self.backfill = Backfill(self.tools)
-        self.controls = BackfillControls(self.backfill, edit_s=edit_s)
-        self.catch_up = CatchUp(self.marks, self.tools)
+        self.controls = BackfillControls(self.backfill, failures or Failures(), edit_s=edit_s)
+        self.catch_up = CatchUp(self.marks, self.tools, erasure)
         self.verification = Verification(bot, self.tools)
         self.search = MessageSearch(self.tools, self.backfill)
         self.sweep = Sweep(self.tools)
@@ -140,6 +143,18 @@ class HistorySync:
     def add_commands(self, group: app_commands.Group) -> None:
         """Add ``backfill`` to the `/memory` group."""
         add_backfill_command(group, self.controls, self._settings)
+
+    async def forget(self, guild_id: int, *, user_id: int | None = None, channel_id: int | None = None) -> int:
+        """Read nothing in again that is about to be erased. Raises StoreError."""
+        if user_id is None:  # of a user the store itself refuses what is older than the erasure
+            await self.tools.intake.keep_out(guild_id, channel_id)
+            await self.backfill.forget(guild_id, channel_id)
+        return 0
+
+    async def begin_anew(self, guild_id: int) -> None:
+        """Treat a guild that was left and erased as a new one, should the bot come back. Raises StoreError."""
+        await self.backfill.begin_anew(guild_id)
+        await self.tools.intake.let_in(guild_id)
 
     async def caught_up(self, guild_id: int) -> None:
         """Wait until the guild's last gap was read."""

@@ -114,6 +114,10 @@ class HistoryWalk:
         """Begin again at the newest message. Raises StoreError."""
         await self._save(Checkpoint(floor=self.checkpoint.floor))
 
+    async def end(self, floor: int) -> None:
+        """Count the place as read down to an id; a lower floor lets a later walk go on. Raises StoreError."""
+        await self._save(replace(self.checkpoint, floor=floor, done=True, refused=False))
+
     async def _read_page(self) -> None:
         start = self.checkpoint
         guild_id, tools = self.place.guild.id, self._tools

@@ -40,7 +40,7 @@ class MemoryListeners(commands.Cog):
 
     def __init__(self, services: SurfaceServices) -> None:
         self.services = services
-        self.departures = Departures(services.memory, services.settings)
+        self.departures = Departures(services.erasure, services.settings, on_erased=services.history.begin_anew)
         self._line = services.events
         self._erasing: asyncio.Task[None] | None = None
 

@@ -37,7 +37,8 @@ class MemoryCommands(RedData, commands.Cog):
             access=surface.access,
             samples=Samples(surface.memory),
             retention=RetentionSweep(surface.memory, surface.settings, self.present_guild_ids),
-            traces=[surface.recent],
+            erasure=surface.erasure,
+            failures=surface.failures,
         )
         self._group = memory_group(self.services)
         surface.history.add_commands(self._group)

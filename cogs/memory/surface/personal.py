@@ -136,13 +136,13 @@ class PersonalCommands:
             await add(interaction, [file])
 
     async def _erase_me(self, interaction: Interaction) -> str:
-        receipt = await self._services.forget_user(guild_id_of(interaction), interaction.user.id)
+        receipt = await self._services.erasure.forget_user(guild_id_of(interaction), interaction.user.id)
         texts = memory_texts(interaction)
         return f"{receipt_line(texts, receipt)}\n{texts.receipt_me}"
 
     async def _erase_me_and_opt_out(self, interaction: Interaction) -> str:
         await self._services.settings.opt_out(guild_id_of(interaction), interaction.user.id)
-        receipt = await self._services.forget_user(guild_id_of(interaction), interaction.user.id)
+        receipt = await self._services.erasure.forget_user(guild_id_of(interaction), interaction.user.id)
         texts = memory_texts(interaction)
         return f"{receipt_line(texts, receipt)}\n{texts.receipt_opted_out}"
 

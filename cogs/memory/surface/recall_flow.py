@@ -118,6 +118,13 @@ class RecallFlow:
         messages = [message for message in messages if message.channel_id == centre.channel_id]
         return Conversation(centre, messages, faces.get(centre.author_id))
 
+    async def forget(self, guild_id: int, *, user_id: int | None = None, channel_id: int | None = None) -> int:
+        """Forget how a user, or everybody on a server, is called and looks today; return how many those were."""
+        if channel_id is not None:
+            return 0
+        faces = [key for key in self._faces if key[0] == guild_id and user_id in (None, key[1])]
+        return sum(self._faces.pop(key, None) is not None for key in faces)
+
     async def for_everybody(self, interaction: Interaction, messages: Iterable[StoredMessage]) -> frozenset[int]:
         """Return the channels of the messages that everybody who reads this channel may be shown, at this moment."""
         access, place = self._services.access, interaction.channel_id

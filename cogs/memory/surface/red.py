@@ -48,7 +48,7 @@ class RedData:
         if requester not in get_args(Requester):
             raise ValueError(f"requester must be one of {', '.join(get_args(Requester))}, not {requester!r}")
         for guild_id in await self._guild_ids():
-            await self.services.forget_user(guild_id, user_id)
+            await self.services.erasure.forget_user(guild_id, user_id)
             if requester == "discord_deleted_user":
                 await self.services.settings.opt_in(guild_id, user_id)
         log.info("Erased the data of a user on request (%s)", requester)

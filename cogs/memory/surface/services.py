@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cogs.memory.surface.failures import Failures
-from cogs.memory.surface.recent_queries import RecentQueries
 from cogs.memory.surface.turns import Turns
 
 if TYPE_CHECKING:
@@ -14,12 +12,15 @@ if TYPE_CHECKING:
 
     from discord.ext import commands
 
+    from cogs.memory.erasure import Erasure
     from cogs.memory.memory_service import MemoryService
     from cogs.memory.surface.discord_access import AccessRules
     from cogs.memory.surface.event_line import EventLine
+    from cogs.memory.surface.failures import Failures
     from cogs.memory.surface.guild_settings import GuildSettingsStore
     from cogs.memory.surface.history_sync import HistorySync
     from cogs.memory.surface.judgements import Judgements
+    from cogs.memory.surface.recent_queries import RecentQueries
 
     Bot: TypeAlias = commands.Bot | commands.AutoShardedBot
 
@@ -33,13 +34,14 @@ class SurfaceServices:
 
     bot: Bot
     memory: MemoryService
+    erasure: Erasure
     access: AccessRules
     settings: GuildSettingsStore
     events: EventLine
     history: HistorySync
     judgements: Judgements
+    failures: Failures
+    recent: RecentQueries
     owns_memory: bool = False
     """Whether whoever made this also closes the memory."""
-    failures: Failures = field(default_factory=Failures)
     turns: Turns = field(default_factory=Turns)
-    recent: RecentQueries = field(default_factory=RecentQueries)

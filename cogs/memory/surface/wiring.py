@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cogs.memory.erasure import Erasure
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import model_sources
 from cogs.memory.surface.cog import MemoryCog
 from cogs.memory.surface.discord_access import AccessRules
 from cogs.memory.surface.event_line import EventLine
+from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
 from cogs.memory.surface.history_sync import HistorySync
 from cogs.memory.surface.judgements import Judgements
 from cogs.memory.surface.listeners import MemoryListeners
 from cogs.memory.surface.memory_commands import MemoryCommands
+from cogs.memory.surface.recent_queries import RecentQueries
 from cogs.memory.surface.services import SERVICES, SurfaceServices
 from cogs.memory.surface.translator import MemoryTranslator
 from profiles import apply_settings, detect_hardware, load_profile, load_settings, select_profile
@@ -72,24 +75,29 @@ async def disconnect(bot: Bot) -> None:
 
 
 def _services(bot: Bot, memory: MemoryService, *, owns_memory: bool) -> SurfaceServices:
-    settings = GuildSettingsStore(memory.store)
-    access = AccessRules(bot)
+    settings, failures = GuildSettingsStore(memory.store), Failures()
+    access, judgements, recent = AccessRules(bot), Judgements(memory.store), RecentQueries()
+    erasure = Erasure(memory, [judgements, recent])
 
     def read_again(guild_id: int) -> None:
         guild = bot.get_guild(guild_id)
         if guild is not None:
             history.lost_events(guild)
 
-    events = EventLine(memory, settings, on_lost=read_again)
-    history = HistorySync(bot, memory, settings, access, drained=events.drained)
+    events = EventLine(erasure, settings, on_lost=read_again)
+    history = HistorySync(bot, erasure, settings, access, failures=failures, drained=events.drained)
+    erasure.keepers += [history, events]
     return SurfaceServices(
         bot=bot,
         memory=memory,
+        erasure=erasure,
         access=access,
         settings=settings,
         events=events,
         history=history,
-        judgements=Judgements(memory.store),
+        judgements=judgements,
+        failures=failures,
+        recent=recent,
         owns_memory=owns_memory,
     )
 

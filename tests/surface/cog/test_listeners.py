@@ -122,12 +122,12 @@ async def test_an_outage_keeps_everything_and_a_kick_waits(house: TeaHouse) -> N
     await house.heard()
     house.guild.recover()
     assert await house.stored() == {message.id: "still here"}
-    departures = Departures(house.services.memory, house.services.settings, clock=in_days(0))
+    departures = Departures(house.services.erasure, house.services.settings, clock=in_days(0))
     house.guild.remove_bot()
     await due(house, is_due=True)
     assert await departures.erase_due() == {}
     assert await house.stored() == {message.id: "still here"}
-    later = Departures(house.services.memory, house.services.settings, clock=in_days(8))
+    later = Departures(house.services.erasure, house.services.settings, clock=in_days(8))
     assert await later.erase_due() == {house.guild.id: 1}
     assert await house.stored() == {}
 
@@ -139,7 +139,7 @@ async def test_coming_back_in_time_keeps_everything(house: TeaHouse) -> None:
     await due(house, is_due=True)
     house.guild.add_bot(DEFAULT_BOT)
     await due(house, is_due=False)
-    later = Departures(house.services.memory, house.services.settings, clock=in_days(8))
+    later = Departures(house.services.erasure, house.services.settings, clock=in_days(8))
     assert await later.erase_due() == {}
     assert message.id in await house.stored()
 
@@ -153,9 +153,9 @@ async def test_a_kick_while_the_bot_is_off_is_found_out(tmp_path: Path, load_sha
         house.guild.remove_bot()
         async with bot_on(server, tmp_path, load_shared) as again:
             await due(again, is_due=True)
-            soon = Departures(again.services.memory, again.services.settings, clock=in_days(1))
+            soon = Departures(again.services.erasure, again.services.settings, clock=in_days(1))
             assert await soon.erase_due() == {}
-            later = Departures(again.services.memory, again.services.settings, clock=in_days(3))
+            later = Departures(again.services.erasure, again.services.settings, clock=in_days(3))
             assert await later.erase_due() == {house.guild.id: 1}
 
 
