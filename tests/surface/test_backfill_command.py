@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.surface.guild_settings import GuildSettings
-from tests.loopback import LoopbackDiscord, Permission
+from tests.loopback import DEFAULT_BOT, LoopbackDiscord, Permission
 
 from .history_house import bot_on
 from .test_backfill import HISTORY, a_world
@@ -57,6 +57,22 @@ async def test_the_progress_is_live_and_can_be_paused_resumed_and_cancelled(hous
     assert resumed.buttons == []
     assert before < len(discord.calls("GET", HISTORY))
     assert len(await house.stored()) == 470
+
+
+async def test_an_admin_decides_whether_the_history_is_read_on_joining(house: HistoryHouse) -> None:
+    mod, ada = who(house.guild, "mod"), who(house.guild, "ada")
+    general = house.guild.channels[min(house.guild.channels)]
+    refused = await house.discord.slash(ada, general, "memory backfill", on_join=True)
+    assert "manage this server" in refused.text
+    assert not (await house.bot.settings.get(house.guild.id)).backfill_on_join
+    reply = await house.discord.slash(mod, general, "memory backfill", on_join=True)
+    assert "by myself" in reply.text
+    assert (await house.bot.settings.get(house.guild.id)).backfill_on_join
+    assert not house.sync.backfill.is_running(house.guild.id)
+    with house.discord.world.unheard():
+        house.guild.remove_bot()
+    house.guild.add_bot(DEFAULT_BOT)
+    await house.discord.until(lambda: house.sync.backfill.is_running(house.guild.id), within=5)
 
 
 async def test_cancel_keeps_what_was_read(house: HistoryHouse) -> None:

@@ -127,6 +127,7 @@ class AdminCommands:
         lines.append(
             texts.status_retention.format(days=texts.count_days(days)) if days else texts.status_retention_none
         )
+        lines.append(texts.status_on_join if settings.backfill_on_join else texts.status_not_on_join)
         if settings.instruction:
             lines.append(texts.status_instruction)
         lines.append(texts.status_opted_out.format(count=f"{len(opted_out):,}"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import discord
@@ -163,19 +164,25 @@ class BackfillControls(discord.ui.View):
 def add_backfill_command(
     group: app_commands.Group, controls: BackfillControls, settings: GuildSettingsStore
 ) -> app_commands.Command[app_commands.Group, ..., None]:
-    """Add ``backfill [channel]`` to the `/memory` group."""
+    """Add ``backfill [channel] [on_join]`` to the `/memory` group."""
 
     @app_commands.describe(
-        channel=app_commands.locale_str("Only this channel, with its threads, from its newest message")
+        channel=app_commands.locale_str("Only this channel, with its threads, from its newest message"),
+        on_join=app_commands.locale_str("Only decide whether I may begin by myself when I join this server"),
     )
     async def backfill(
         interaction: Interaction,
         channel: discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.ForumChannel | None = None,
+        on_join: bool | None = None,
     ) -> None:
         await require_guild_admin(interaction)
         await think(interaction)
         texts = backfill_texts(interaction.locale)
         guild = interaction.guild
+        if on_join is not None:
+            await settings.change(_guild_id(interaction), lambda each: replace(each, backfill_on_join=on_join))
+            await answer(interaction, texts.on_join_allowed if on_join else texts.on_join_denied)
+            return
         if guild is None or not interaction.client.intents.message_content:
             await answer(interaction, texts.no_content)
             return

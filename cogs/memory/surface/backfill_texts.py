@@ -47,6 +47,10 @@ class BackfillTexts:
     cancel: str = "Cancel"
     refresh: str = "Refresh"
 
+    # on joining
+    on_join_allowed: str = "When I join this server, I read its history by myself."
+    on_join_denied: str = "I read this server's history only when somebody asks for it with `/memory backfill`."
+
     # refusals
     no_content: str = (
         "I cannot read messages yet: the owner of this bot has to switch on *Message Content Intent* for it in "
@@ -86,6 +90,8 @@ GERMAN: Final = BackfillTexts(
     resume="Weiter",
     cancel="Abbrechen",
     refresh="Auffrischen",
+    on_join_allowed="Wenn ich auf diesen Server komme, lese ich seinen Verlauf von selbst.",
+    on_join_denied="Ich lese den Verlauf dieses Servers nur, wenn es jemand mit `/memory backfill` verlangt.",
     no_content=(
         "Ich kann noch keine Nachrichten lesen: Wem dieser Bot gehört, muss dafür im Entwicklerportal von Discord "
         "*Message Content Intent* einschalten."
@@ -100,6 +106,9 @@ COMMAND_TEXTS: Final[Mapping[str, str]] = {
     ),
     "Only this channel, with its threads, from its newest message": (
         "Nur diesen Kanal mit seinen Threads, von der neuesten Nachricht an"
+    ),
+    "Only decide whether I may begin by myself when I join this server": (
+        "Nur festlegen, ob ich von selbst anfangen darf, wenn ich auf diesen Server komme"
     ),
 }
 """German for Discord's menus, by the English text."""

@@ -112,7 +112,14 @@ class MemoryCog(commands.Cog, name=COG_NAME):
     async def suggest(self, interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
         """Offer what the user asked before."""
         asked = self.services.recent.like(interaction.guild_id or 0, interaction.user.id, typed[:MAX_SUGGESTION])
-        return [app_commands.Choice(name=query, value=query) for query in asked[:MAX_CHOICES]]
+        choices = [app_commands.Choice(name=query, value=query) for query in asked[:MAX_CHOICES]]
+        try:
+            await interaction.response.autocomplete(choices)
+        except discord.HTTPException as error:
+            await self.services.failures.report(interaction, error)
+            # Or else discord.py answers once more, and logs with a traceback that nobody waits any longer.
+            interaction.response._response_type = discord.InteractionResponseType.autocomplete_result
+        return choices
 
     async def find_related(self, interaction: Interaction, message: discord.Message) -> None:
         """Show the asker what was said on the same matter as a message."""

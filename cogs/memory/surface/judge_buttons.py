@@ -8,15 +8,17 @@ import discord
 
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.surface.judgements import Judgement
-from cogs.memory.surface.memory_button import MemoryButton, query_of
+from cogs.memory.surface.memory_button import MemoryButton, query_of, take_turn
 from cogs.memory.surface.presenter import NOBODY
 from cogs.memory.surface.search_state import ID, encode_id
 from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Sequence
 
     from cogs.memory.surface.cog import MemoryCog
+    from cogs.memory.surface.texts import Texts
 
     Interaction = discord.Interaction[Any]
 
@@ -39,17 +41,52 @@ class JudgeButton(MemoryButton, template=rf"memory:judge:(?P<verdict>[gb]):(?P<i
         return cls(int(match["id"], 36), good=match["verdict"] == "g", label=getattr(item, "label", None) or "…")
 
     async def pressed(self, interaction: Interaction, cog: MemoryCog) -> None:
-        """Note the verdict, if the user may still read the message."""
-        query = query_of(interaction)
-        texts = texts_of(interaction)
-        if not query or interaction.guild_id is None:
-            raise InvalidQuery(texts.ask_again)
-        await interaction.response.defer(ephemeral=True, thinking=True)
-        found = await cog.flow.conversation(interaction, self.message_id)
-        if found is None:
-            raise InvalidQuery(texts.gone)
-        judgement = Judgement(query, self.message_id, found.centre.channel_id, interaction.user.id, self.good)
-        count = await cog.services.judgements.add(interaction.guild_id, judgement)
-        await interaction.edit_original_response(
-            content=texts.judged.format(count=f"{count:,}"), allowed_mentions=NOBODY
-        )
+        """Note the verdict."""
+        await _judge(interaction, cog, self.message_id, good=self.good)
+
+
+class JudgeMenu(discord.ui.DynamicItem[discord.ui.Select[Any]], template=r"memory:judge-one"):
+    """Says of one of the results on a page whether it answers the question above."""
+
+    def __init__(self, menu: discord.ui.Select[Any]) -> None:
+        super().__init__(menu)
+
+    @classmethod
+    def of(cls, message_ids: Sequence[int], first_rank: int, texts: Texts) -> Self:
+        """Return the menu for the results of a page, the first of which has the rank ``first_rank``."""
+        options = [
+            discord.SelectOption(
+                label=f"{rank} · {label}", value=f"{verdict}{encode_id(message_id)}", emoji=_EMOJI[verdict]
+            )
+            for rank, message_id in enumerate(message_ids, start=first_rank)
+            for verdict, label in (("g", texts.good), ("b", texts.bad))
+        ]
+        return cls(discord.ui.Select(custom_id="memory:judge-one", placeholder=texts.judge, options=options, row=3))
+
+    @classmethod
+    async def from_custom_id(cls, _: Interaction, item: discord.ui.Item[Any], __: re.Match[str]) -> Self:
+        """Make the menu again from what Discord sends."""
+        return cls(item if isinstance(item, discord.ui.Select) else discord.ui.Select())
+
+    async def callback(self, interaction: Interaction) -> Any:
+        """Take a turn and note the verdict."""
+        await take_turn(interaction, self._chosen)
+
+    async def _chosen(self, interaction: Interaction, cog: MemoryCog) -> None:
+        verdict, message_id = self.item.values[0][0], self.item.values[0][1:]
+        await _judge(interaction, cog, int(message_id, 36), good=verdict == "g")
+
+
+async def _judge(interaction: Interaction, cog: MemoryCog, message_id: int, *, good: bool) -> None:
+    """Note a verdict, if the user may still read the message."""
+    query = query_of(interaction)
+    texts = texts_of(interaction)
+    if not query or interaction.guild_id is None:
+        raise InvalidQuery(texts.ask_again)
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    found = await cog.flow.conversation(interaction, message_id)
+    if found is None:
+        raise InvalidQuery(texts.gone)
+    judgement = Judgement(query, message_id, found.centre.channel_id, interaction.user.id, good)
+    count = await cog.services.judgements.add(interaction.guild_id, judgement)
+    await interaction.edit_original_response(content=texts.judged.format(count=f"{count:,}"), allowed_mentions=NOBODY)

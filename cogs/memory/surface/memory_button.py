@@ -10,6 +10,8 @@ from cogs.memory.surface.presenter import query_in
 from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cogs.memory.surface.cog import MemoryCog
 
     Interaction = discord.Interaction[Any]
@@ -27,16 +29,21 @@ class MemoryButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template="mem
 
     async def callback(self, interaction: Interaction) -> Any:
         """Take a turn and do what the button is for."""
-        cog: MemoryCog | Any = interaction.client.get_cog(COG_NAME)
-        try:
-            with cog.services.turns.take(interaction.user.id, texts_of(interaction)):
-                await self.pressed(interaction, cog)
-        except Exception as error:  # noqa: BLE001 - the one place where a button's failures are told and logged
-            await cog.services.failures.report(interaction, error)
+        await take_turn(interaction, self.pressed)
 
     async def pressed(self, interaction: Interaction, cog: MemoryCog) -> None:
         """Do what the button is for."""
         raise NotImplementedError
+
+
+async def take_turn(interaction: Interaction, act: Callable[[Interaction, MemoryCog], Awaitable[None]]) -> None:
+    """Do what a button or a menu is for, in a turn of its user; tell it if that fails."""
+    cog: MemoryCog | Any = interaction.client.get_cog(COG_NAME)
+    try:
+        with cog.services.turns.take(interaction.user.id, texts_of(interaction)):
+            await act(interaction, cog)
+    except Exception as error:  # noqa: BLE001 - the one place where a button's failures are told and logged
+        await cog.services.failures.report(interaction, error)
 
 
 def query_of(interaction: Interaction) -> str:

@@ -116,6 +116,8 @@ class MemoryTexts:
     status_settings: str = "Settings"
     status_retention: str = "Kept for {days}"
     status_retention_none: str = "Kept until deleted"
+    status_on_join: str = "The history is read when the bot joins"
+    status_not_on_join: str = "The history is read on command only"
     status_instruction: str = "The reranker has an instruction of this server's own"
     status_opted_out: str = "Opted out: {count}"
     status_judgements: str = "Judgements of results: {count} · questions judged: {questions}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import discord
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.surface.judge_buttons import JudgeButton
+from cogs.memory.surface.judge_buttons import JudgeButton, JudgeMenu
 from cogs.memory.surface.memory_button import MemoryButton, query_of
 from cogs.memory.surface.presenter import NOBODY, conversation_embed, heading, query_in, result_embeds
 from cogs.memory.surface.search_state import ID, STATE, Search, encode_id
@@ -147,7 +147,7 @@ class ShareMessageButton(MemoryButton, template=rf"memory:share-one:(?P<id>{ID})
         await interaction.edit_original_response(content=texts.shared)
 
 
-BUTTONS: Final = (PageButton, ShareButton, AroundButton, ShareMessageButton, JudgeButton)
+BUTTONS: Final = (PageButton, ShareButton, AroundButton, ShareMessageButton, JudgeButton, JudgeMenu)
 """All that a bot must know to answer presses."""
 
 
@@ -155,7 +155,8 @@ def page_view(page: Page, texts: Texts) -> discord.ui.View | None:
     """Return the buttons under a page; ``None`` if there is nothing to press."""
     search = page.search
     view = discord.ui.View(timeout=None)
-    if query_in(heading(search, texts)) is None and search.related_to is None:
+    knows_query = query_in(heading(search, texts)) is not None
+    if not knows_query and search.related_to is None:
         search_buttons: list[discord.ui.Item[Any]] = []  # a press would not know the whole question
     else:
         search_buttons = _search_buttons(page, texts)
@@ -163,6 +164,9 @@ def page_view(page: Page, texts: Texts) -> discord.ui.View | None:
         for place, result in enumerate(page.results):
             label = texts.around.format(rank=search.first + place + 1)
             search_buttons.append(AroundButton(result.message.id, label=label, row=1 + place // 5))
+        if page.results and knows_query and search.related_to is None:
+            ids = [result.message.id for result in page.results]
+            search_buttons.append(JudgeMenu.of(ids, search.first + 1, texts))
     for item in search_buttons:
         view.add_item(item)
     return view if search_buttons else None

@@ -67,6 +67,7 @@ class Texts:
     around: str = "Around {rank}"
     good: str = "Answers it"
     bad: str = "Does not"
+    judge: str = "👍 👎 Rate a result"
     judged: str = "Thank you. This server has {count} judgements now; its admins can measure recall with them."
 
     # sharing

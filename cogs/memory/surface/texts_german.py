@@ -47,6 +47,7 @@ GERMAN: Final = Texts(
     around="Um {rank} herum",
     good="Beantwortet es",
     bad="Tut es nicht",
+    judge="👍 👎 Ein Ergebnis bewerten",
     judged="Danke. Dieser Server hat jetzt {count} Urteile; seine Admins können damit die Suche messen.",
     shared_by="{user} teilt aus dem Gedächtnis",
     shared="Geteilt.",

@@ -162,6 +162,22 @@ async def test_a_judgement_is_kept_with_its_question(house: TeaHouse) -> None:
     )
 
 
+async def test_results_are_judged_from_the_page_itself(house: TeaHouse) -> None:
+    await a_few_teas(house)
+    first = await house.recall("which tea is on the shelf?", limit=3)
+    second = await house.discord.press(first, "Next")
+    [menu] = second.selects
+    choices = menu["options"] if isinstance(menu, dict) else menu.options
+    assert len(choices) == 6
+    bad = next(each for each in choices if each["label"].startswith("5") and each["emoji"]["name"] == "👎")
+    reply = await house.discord.select(second, "memory:judge-one", bad["value"])
+    assert "1 judgements" in reply.text
+    [judged] = await house.services.judgements.of(house.guild.id)
+    assert (judged.query, judged.good, judged.user_id) == ("which tea is on the shelf?", False, house.ada.id)
+    stored = await house.stored()
+    assert stored[judged.message_id] in descriptions(second)[1].replace("**", "")
+
+
 async def test_what_is_related_can_be_paged_through_and_shared_where_it_was_asked(house: TeaHouse) -> None:
     hidden = house.secret.post(house.mod, "the walnut cabinet must be sold before ada notices")
     for number in range(8):

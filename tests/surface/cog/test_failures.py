@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING
@@ -72,6 +73,29 @@ async def test_an_expired_token_is_counted_and_nothing_more(house: TeaHouse, cap
     with caplog.at_level(logging.WARNING):
         await house.discord.until(lambda: house.services.failures.expired == 1, within=5)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_interactions_that_are_over_before_they_are_acknowledged_are_counted_and_nothing_more(
+    house: TeaHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """10062: three seconds went by before the bot had its turn."""
+    house.general.post(house.ada, "tea is served")
+    house.general.post(house.ada, "tea is gone")
+    await house.settle()
+    shown = await house.recall("tea", limit=1)
+    asked = await house.discord.slash(house.ada, house.general, "memory forget me")
+    house.discord.faults.add("POST", "/interactions/*/*/callback", *[Delay(3.2)] * 6)
+    with caplog.at_level(logging.WARNING):
+        house.discord.start_slash(house.ada, house.general, "recall", query="tea")
+        house.discord.start_slash(house.mod, house.general, "memory privacy")
+        house.discord.start_press(shown, "Next", user=house.ada)
+        house.discord.start_press(asked, "Erase", user=house.ada)
+        house.discord.start_message_menu(house.mod, house.general.history(1)[0], "Find related")
+        with contextlib.suppress(TimeoutError):
+            await house.discord.autocomplete(house.mod, house.general, "recall", "query", query="t")
+        await house.discord.until(lambda: house.services.failures.expired == 6, within=6)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(await house.stored()) == 2, "nothing was erased by a press that nobody saw answered"
 
 
 async def test_one_question_at_a_time(house: TeaHouse) -> None:
