@@ -3,7 +3,8 @@
     python -m tests.benchmarks.bench_access [--members 5000] [--channels 200]
 
 Prints milliseconds of CPU time for a permission epoch (snapshot and tables) and for single questions, beside
-discord.py's own ``permissions_for``; then the proof's coverage of the exact audience over random guilds.
+discord.py's own ``permissions_for``, also in the largest guild whose heads are counted; then the proof's coverage of
+the exact audience over random guilds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import discord
 from discord.ext import commands
 
 from cogs.memory.surface.access import Audience
-from cogs.memory.surface.discord_access import AccessRules
+from cogs.memory.surface.discord_access import COUNTED_MEMBERS, AccessRules
 from tests.surface import permission_oracle as oracle
 from tests.surface.discord_access.discord_objects import guild_payload
 from tests.surface.test_access import Coverage, member_of
@@ -99,6 +100,7 @@ async def main() -> None:
     parser.add_argument("--guilds", type=int, default=150, help="random guilds for each coverage figure")
     arguments = parser.parse_args()
     compare_costs(arguments.members, arguments.channels)
+    compare_costs(COUNTED_MEMBERS, arguments.channels)
     measure_coverage(arguments.guilds)
 
 

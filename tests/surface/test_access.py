@@ -38,7 +38,7 @@ KINDS = {
 }
 
 
-def audience_of(world: oracle.World, *, knows_members: bool = False) -> Audience:
+def audience_of(world: oracle.World, *, knows_named: bool = False, knows_all: bool = False) -> Audience:
     named = {entry.id for channel in world.channels.values() for entry in channel.overwrites if not entry.is_role}
     return Audience(
         GuildSnapshot(
@@ -61,8 +61,13 @@ def audience_of(world: oracle.World, *, knows_members: bool = False) -> Audience
             named_members={
                 user: frozenset(world.members[user].roles) if user in world.members else None for user in named
             }
-            if knows_members
+            if knows_named or knows_all
             else {},
+            role_sets=frozenset(
+                frozenset(member.roles) for user, member in world.members.items() if user not in named | {world.owner}
+            )
+            if knows_all
+            else None,
         )
     )
 
@@ -80,8 +85,8 @@ def is_adult(world: oracle.World, place: int) -> bool:
     return channel is not None and channel.nsfw
 
 
-def proved_pairs(world: oracle.World, *, knows_members: bool = False) -> set[tuple[int, int]]:
-    audience = audience_of(world, knows_members=knows_members)
+def allowed_pairs(world: oracle.World, **knowledge: bool) -> set[tuple[int, int]]:
+    audience = audience_of(world, **knowledge)
     places = [*world.channels, *world.threads]
     return {(source, target) for target in places for source in audience.public_channels(target)}
 
@@ -126,13 +131,14 @@ class Coverage:
         return self.proved / self.true, self.proved_with_members / self.true
 
     def add(self, world: oracle.World, *, for_askers: bool = False) -> None:
-        """Prove all pairs of a guild, without its members and with those that overwrites name.
+        """Find all pairs of a guild: without its members, with those that overwrites name, and with all.
 
         With ``for_askers`` only those pairs are counted that serve a query: some member, who can see the target, asks
         there, and can read the source.
         """
-        blind, helped, true = proved_pairs(world), proved_pairs(world, knows_members=True), oracle.quotable_pairs(world)
+        blind, helped, true = allowed_pairs(world), allowed_pairs(world, knows_named=True), oracle.quotable_pairs(world)
         assert blind <= helped <= true
+        assert allowed_pairs(world, knows_all=True) == true
         for asked in served_pairs(world) if for_askers else [true]:
             self.proved += len(blind & asked)
             self.proved_with_members += len(helped & asked)
@@ -161,7 +167,7 @@ def test_no_pair_is_proved_that_is_not_true_in_usual_guilds() -> None:
 
 
 def test_of_what_is_true_hardly_anything_is_missed_in_usual_guilds_of_some_size() -> None:
-    """In a small guild many pairs hold by accident, because nobody happens to have some role; no proof finds those."""
+    """In a small guild many pairs hold by accident: nobody happens to have some role. Only counting finds those."""
     rng, everywhere, asked = random.Random(32), Coverage(), Coverage()
     for _ in range(200):
         world = oracle.usual_world(rng, members=rng.choice((40, 60, 80)))

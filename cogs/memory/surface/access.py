@@ -5,8 +5,8 @@ Two questions are answered, both with *no* for whatever is unknown:
 * Which channels may this member read (``Audience.requester_channels``)? Discord's own algorithm: guild permissions,
   then the overwrites of @everyone, of the member's roles together, and of the member himself.
 * Which channels may be quoted where others read along (``Audience.public_channels``)? Only those that every reader
-  of the place can read anyway. That is *proved* from roles and overwrites alone, because a bot rarely knows all
-  members: a proof may fail where a count of heads would pass, and never the other way round.
+  of the place can read anyway. Where all members are known their heads are counted. A bot rarely knows them: then it
+  is *proved* from roles and overwrites alone, which may fail where a count would pass, and never the other way round.
 
 Role sets are ints with one bit a role, so a question costs a few machine words per channel.
 """
@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from cogs.memory.surface.grants import ALL_ROLES, EVERYONE, Grants, Heads, Readers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 ADMINISTRATOR = 1 << 3
 VIEW_CHANNEL = 1 << 10
@@ -28,8 +30,6 @@ CONNECT = 1 << 20
 MANAGE_THREADS = 1 << 34
 
 _PERMISSIONS = (ADMINISTRATOR, VIEW_CHANNEL, READ_MESSAGE_HISTORY, CONNECT, MANAGE_THREADS)
-_EVERYONE = 1  # @everyone's bit in a role set
-_ALL_ROLES = -1  # what @everyone has, every role has
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -101,6 +101,8 @@ class GuildSnapshot:
 
     They only help the proof along: without them it fails more often.
     """
+    role_sets: frozenset[frozenset[int]] | None = None
+    """Every set of roles that some other member holds; ``None`` when not all members are known."""
     bot_id: int | None = None
     """The bot holds the text already, so it does not count as a reader."""
     bot_role_id: int | None = None
@@ -123,52 +125,13 @@ class Permit:
     """Channels and threads; empty means *nothing*."""
 
 
-class _Grants(NamedTuple):
-    """Who gets one permission in one channel, as role sets and member ids."""
-
-    allow: int
-    """Roles whose overwrite allows it: they beat any role's denial."""
-    deny: int
-    """Roles whose overwrite denies it."""
-    base: int
-    """Roles that give it where no role overwrite speaks."""
-    member_allow: frozenset[int]
-    """Members whose own overwrite allows it: that beats everything."""
-    member_deny: frozenset[int]
-
-    def hold(self, roles: int, member_id: int) -> bool:
-        """Whether this member with these roles has the permission."""
-        if member_id in self.member_allow:
-            return True
-        if member_id in self.member_deny:
-            return False
-        if roles & self.allow:
-            return True
-        return not roles & self.deny and bool(roles & self.base)
-
-
-class _Readers(NamedTuple):
-    """Every way in which somebody can come to see a channel: a reader fits at least one of the first three."""
-
-    by_overwrite: int
-    """Roles let in by their overwrite, whatever else their holders have."""
-    by_base: int
-    """Roles that let in whoever holds no role an overwrite speaks of."""
-    members: frozenset[int]
-    """Members let in by their own overwrite."""
-    absent: int
-    """Roles that nobody holds who comes in ``by_base``."""
-    settled: frozenset[int]
-    """Members who are shut out, or looked at one by one, or need no proof."""
-
-
 class Audience:
     """Answers who may read, and who may be shown, what under one snapshot; made once for each permission epoch."""
 
     def __init__(self, snapshot: GuildSnapshot) -> None:
         self.snapshot = snapshot
         self._role_bits = {role_id: 1 << position for position, role_id in enumerate(snapshot.roles, start=1)}
-        self._role_bits[snapshot.guild_id] = _EVERYONE
+        self._role_bits[snapshot.guild_id] = EVERYONE
         self._channels = snapshot.channels if snapshot.guild_id in snapshot.roles else {}
         self._giving = {permission: self._roles_with(permission) for permission in _PERMISSIONS}
         self._needs = {
@@ -178,6 +141,8 @@ class Audience:
         own_role = self._role_bits.get(snapshot.bot_role_id or 0, 0)
         self._unquestioned_roles = self._giving[ADMINISTRATOR] | own_role
         self._known_roles, self._unquestioned_members = self._sort_named_members()
+        self._heads = self._count_heads()
+        self._reading: dict[int, int] = {}
         self._places, self._private_threads = self._sort_places()
         self._thread_keepers = {
             channel_id: self._grants(self._channels[channel_id], MANAGE_THREADS) for channel_id in self._private_threads
@@ -222,7 +187,7 @@ class Audience:
             self._quotable[channel_id] = self._prove(channel_id)
         quotable = self._quotable[channel_id]
         is_private = target_id in self._private_threads.get(channel_id, _NOTHING)
-        if is_private and self._all_read(channel_id, self._readers(channel_id)):
+        if is_private and self._is_read_by_all_of(channel_id)(channel_id):
             return quotable | {target_id}  # a private thread is a source for nobody but itself
         return quotable
 
@@ -251,21 +216,21 @@ class Audience:
 
     def _roles_with(self, permission: int) -> int:
         if self.snapshot.roles.get(self.snapshot.guild_id, 0) & permission:
-            return _ALL_ROLES
+            return ALL_ROLES
         return sum(self._role_bits[role_id] for role_id, bits in self.snapshot.roles.items() if bits & permission)
 
-    def _grants(self, channel: ChannelRules, permission: int) -> _Grants:
+    def _grants(self, channel: ChannelRules, permission: int) -> Grants:
         allow = deny = 0
         base = self._giving[permission]
         for role_id, (allowed, denied) in channel.role_overwrites.items():
             if role_id == self.snapshot.guild_id:
-                base = _ALL_ROLES if allowed & permission else 0 if denied & permission else base
+                base = ALL_ROLES if allowed & permission else 0 if denied & permission else base
             elif allowed & permission:
                 allow |= self._role_bits.get(role_id, 0)
             elif denied & permission:
                 deny |= self._role_bits.get(role_id, 0)
         members = channel.member_overwrites.items()
-        return _Grants(
+        return Grants(
             allow,
             deny,
             base,
@@ -314,7 +279,7 @@ class Audience:
         return channel_id is not None and self._channels[channel_id].age_restricted
 
     def _role_set(self, role_ids: frozenset[int]) -> int:
-        return _EVERYONE | sum(self._role_bits.get(role_id, 0) for role_id in role_ids)
+        return EVERYONE | sum(self._role_bits.get(role_id, 0) for role_id in role_ids)
 
     def _is_above_overwrites(self, member: GuildMember) -> bool:
         roles = self._role_set(member.role_ids)
@@ -337,24 +302,56 @@ class Audience:
         keeps = self._thread_keepers[channel_id].hold(self._role_set(member.role_ids), member.id)
         return self._is_above_overwrites(member) or (keeps and not member.timed_out)
 
-    # The proof.
+    # Which sources every reader of a target can read.
 
     def _prove(self, target: int) -> frozenset[int]:
-        readers = self._readers(target)
+        is_read = self._is_read_by_all_of(target)
         adult = self._channels[target].age_restricted
         proved = (
             self._places[source]
             for source, channel in self._channels.items()
-            if (adult or not channel.age_restricted) and self._all_read(source, readers)
+            if (adult or not channel.age_restricted) and is_read(source)
         )
         return frozenset().union(*proved)
 
-    def _readers(self, channel_id: int) -> _Readers:
+    def _is_read_by_all_of(self, target: int) -> Callable[[int], bool]:
+        """Return what tells of a source whether all who see the target can read it."""
+        if self._heads is None:
+            readers = self._readers(target)
+            return lambda source: self._all_read(source, readers)
+        seeing = self._heads.holding(self._needs[target][0])
+        return lambda source: not seeing & ~self._heads_reading(source)
+
+    # By counting heads.
+
+    def _count_heads(self) -> Heads | None:
+        snapshot = self.snapshot
+        named = {member_id for channel in self._channels.values() for member_id in channel.member_overwrites}
+        if snapshot.role_sets is None or not named <= snapshot.named_members.keys():
+            return None
+        role_sets = {self._role_set(role_ids) for role_ids in snapshot.role_sets}
+        known = self._known_roles.items()
+        return Heads(
+            [roles for roles in role_sets if not roles & self._giving[ADMINISTRATOR]],
+            {member_id: roles for member_id, roles in known if member_id not in self._unquestioned_members},
+        )
+
+    def _heads_reading(self, source: int) -> int:
+        if source not in self._reading:
+            reading = ALL_ROLES
+            for grants in self._needs[source]:
+                reading &= self._heads.holding(grants) if self._heads else 0
+            self._reading[source] = reading
+        return self._reading[source]
+
+    # By proof.
+
+    def _readers(self, channel_id: int) -> Readers:
         view = self._needs[channel_id][0]
         spoken_of = view.allow | view.deny
         # Where @everyone comes in, the other roles add nobody.
-        by_base = _EVERYONE if view.base & _EVERYONE else view.base & ~spoken_of
-        return _Readers(
+        by_base = EVERYONE if view.base & EVERYONE else view.base & ~spoken_of
+        return Readers(
             by_overwrite=view.allow & ~self._unquestioned_roles,
             by_base=by_base & ~self._unquestioned_roles,
             members=view.member_allow - self._unquestioned_members,
@@ -366,10 +363,10 @@ class Audience:
             ),
         )
 
-    def _all_read(self, source: int, readers: _Readers) -> bool:
+    def _all_read(self, source: int, readers: Readers) -> bool:
         return all(self._all_hold(grants, readers) for grants in self._needs[source])
 
-    def _all_hold(self, source: _Grants, readers: _Readers) -> bool:
+    def _all_hold(self, source: Grants, readers: Readers) -> bool:
         """Whether each reader surely has one permission of the source, whatever roles he has besides."""
         denied = source.deny & ~self._unquestioned_roles
         if not source.member_deny <= readers.settled:
@@ -381,14 +378,14 @@ class Audience:
             return False
         return all(self._surely_holds(source, member_id, denied) for member_id in readers.members)
 
-    def _surely_holds(self, source: _Grants, member_id: int, denied: int) -> bool:
+    def _surely_holds(self, source: Grants, member_id: int, denied: int) -> bool:
         roles = self._known_roles.get(member_id)
         if roles is not None:
             return source.hold(roles, member_id)
         if member_id in source.member_allow:
             return True
         # He has @everyone, and any of the denied roles he may have.
-        return bool(source.base & _EVERYONE) and not denied and member_id not in source.member_deny
+        return bool(source.base & EVERYONE) and not denied and member_id not in source.member_deny
 
 
 def _frozen(places: Mapping[int, set[int]]) -> dict[int, frozenset[int]]:

@@ -9,7 +9,7 @@ import discord
 
 from .access import ThreadRules
 from .conversion import channel_info
-from .discord_access import thread_rules
+from .plain_rules import thread_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -268,7 +268,7 @@ async def test_new_owner_new_channel_and_new_role_begin_an_epoch_and_ordinary_ev
 ) -> None:
     guild = guild_of(bot)
     audience, epoch = rules.audience(guild), rules.epoch(GUILD)
-    bot.receive("GUILD_MEMBER_UPDATE", {"guild_id": str(GUILD), **member_payload(BOB, oracle.Member([STAFF, RED]))})
+    bot.receive("GUILD_MEMBER_UPDATE", {"guild_id": str(GUILD), **member_payload(BOB, oracle.Member([RED]))})
     await bot.settle()
     assert rules.audience(guild) is audience
     rest.world.owner = BOB
@@ -302,6 +302,32 @@ async def test_member_named_by_an_overwrite_begins_an_epoch_when_his_roles_chang
     bot.receive("GUILD_MEMBER_REMOVE", {"guild_id": str(GUILD), "user": user_payload(BOB)})
     await bot.settle()
     assert CLOSED in rules.audience(guild).public_channels(ADULT)
+
+
+async def test_heads_are_counted_where_all_members_are_known_and_whoever_comes_to_see_more_counts_at_once(
+    bot: Bot, blind_bot: Bot, rules: AccessRules
+) -> None:
+    """Staff may look into a channel of RED's: it takes RED's text as long as all staff are RED."""
+    both = channel_payload(ADULT, oracle.Channel(oracle.TEXT, [HIDDEN, shown(RED), shown(STAFF)]))
+    for each in (bot, blind_bot):
+        each.receive("CHANNEL_UPDATE", both)
+    bot.receive("GUILD_MEMBER_UPDATE", {"guild_id": str(GUILD), **member_payload(BOB, oracle.Member([STAFF, RED]))})
+    await bot.settle()
+    permit = await rules.public(guild_of(bot), ann_of(bot), ADULT)
+    assert permit.channel_ids == {OPEN, CLOSED, ADULT}
+    assert await rules.still_allowed(permit, {CLOSED}) == {CLOSED}
+    blind = listening(blind_bot)
+    assert CLOSED not in blind.audience(guild_of(blind_bot)).public_channels(ADULT)
+
+    bot.receive("GUILD_MEMBER_UPDATE", {"guild_id": str(GUILD), **member_payload(BOB, oracle.Member([STAFF]))})
+    assert await rules.still_allowed(permit, {CLOSED}) == frozenset()
+    await bot.settle()
+    assert CLOSED not in rules.audience(guild_of(bot)).public_channels(ADULT)
+    newcomer = {"guild_id": str(GUILD), **member_payload(77, oracle.Member([STAFF, RED]))}
+    bot.receive("GUILD_MEMBER_REMOVE", {"guild_id": str(GUILD), "user": user_payload(BOB)})
+    bot.receive("GUILD_MEMBER_ADD", newcomer)
+    await bot.settle()
+    assert CLOSED in rules.audience(guild_of(bot)).public_channels(ADULT)
 
 
 async def test_member_who_is_only_not_cached_counts_as_a_reader(bot: Bot, rules: AccessRules, rest: Discord) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from cogs.memory.surface.access import ThreadRules
-from cogs.memory.surface.discord_access import LOOKUPS_PER_QUERY, AccessRules, thread_rules
+from cogs.memory.surface.discord_access import LOOKUPS_PER_QUERY, AccessRules
+from cogs.memory.surface.plain_rules import thread_rules
 from tests.surface import permission_oracle as oracle
 
 from .discord_objects import (
