@@ -10,7 +10,7 @@ comes out all the same is dropped.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,13 +31,8 @@ class ContentTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, *, words: Collection[int] = ()) -> None:
-        from tokenizers import Tokenizer
-
-        definition = without_limits(tokenizer)
-        self.control_ids = _control_ids(definition).difference(words)
-        for token in definition["added_tokens"]:
-            token["special"] = token["id"] in self.control_ids
-        self.backend = Tokenizer.from_str(json.dumps(definition))
+        self.control_ids = _control_ids(tokenizer).difference(words)
+        self.backend = copy_of(tokenizer, special=self.control_ids)
         self.backend.encode_special_tokens = True
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
@@ -63,10 +58,40 @@ class ContentTokenizer:
         return [token for token, _ in kept], [kind for _, kind in kept]
 
 
-def without_limits(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return a tokenizer's definition (``tokenizer.json``) without truncation and padding."""
-    definition: dict[str, Any] = json.loads(tokenizer.to_str())
-    return definition | {"truncation": None, "padding": None}
+def copy_of(tokenizer: Tokenizer, *, special: Collection[int] | None = None) -> Tokenizer:
+    """Return a copy without truncation and padding.
+
+    It shares the vocabulary: to write that as JSON and read it again, as copying usually does, takes more than a second
+    for Qwen's 151,000 words, and holds the interpreter's lock all the while.
+
+    Args:
+        tokenizer: stays as it is.
+        special: ids of the added tokens that the copy takes for special ones; None for the same as before.
+    """
+    from tokenizers import AddedToken, Tokenizer
+
+    copy = Tokenizer(tokenizer.model)
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if (value := getattr(tokenizer, part)) is not None:
+            setattr(copy, part, value)
+    added = {
+        token_id: AddedToken(
+            token.content,
+            single_word=token.single_word,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            normalized=token.normalized,
+            special=token.special if special is None else token_id in special,
+        )
+        for token_id, token in sorted(tokenizer.get_added_tokens_decoder().items())
+    }
+    copy.add_tokens(list(added.values()))
+    if all(copy.token_to_id(token.content) == token_id for token_id, token in added.items()):
+        return copy
+    definition = json.loads(tokenizer.to_str()) | {"truncation": None, "padding": None}  # its ids have gaps
+    for token in definition["added_tokens"]:
+        token["special"] = added[token["id"]].special
+    return Tokenizer.from_str(json.dumps(definition))
 
 
 def clean(text: str) -> str:
@@ -78,10 +103,17 @@ def clean(text: str) -> str:
     return text
 
 
-def _control_ids(definition: dict[str, Any]) -> frozenset[int]:
+def _control_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """Return the ids of added tokens that are no words, without the one for unknown words."""
-    model = definition["model"]
-    added = definition["added_tokens"]
-    unknown = {model.get("unk_id")} | {token["id"] for token in added if token["content"] == model.get("unk_token")}
-    control = (token["id"] for token in added if token["special"] or not token["content"].isalnum())
-    return frozenset(control) - unknown
+    added = tokenizer.get_added_tokens_decoder()
+    control = {token_id for token_id, token in added.items() if token.special or not token.content.isalnum()}
+    return frozenset(control - {_unknown_id(tokenizer)})
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Return the id that stands for words that the vocabulary lacks."""
+    model = tokenizer.model
+    if hasattr(model, "unk_token"):
+        return None if model.unk_token is None else tokenizer.token_to_id(model.unk_token)
+    unknown: int | None = json.loads(model.__getstate__()).get("unk_id")  # Unigram shows it in no other way
+    return unknown

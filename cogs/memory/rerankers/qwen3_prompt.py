@@ -12,12 +12,11 @@ tokenises stem and document as one string.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.rerankers import Pair
-from cogs.memory.rerankers.content_tokens import ContentTokenizer, without_limits
+from cogs.memory.rerankers.content_tokens import ContentTokenizer, copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,14 +103,13 @@ class PromptTokenizer:
     """Tokens that must be left for stem and document."""
 
     def __init__(self, tokenizer: Tokenizer, max_length: int) -> None:
-        from tokenizers import Tokenizer
-
         self.answers = _answer_tokens(tokenizer)
         self.max_length = max_length
-        template = Tokenizer.from_str(json.dumps(without_limits(tokenizer)))
-        self._prefix = tuple(template.encode(PREFIX, add_special_tokens=False).ids)
-        self._suffix = tuple(template.encode(SUFFIX, add_special_tokens=False).ids)
-        self._content = ContentTokenizer(tokenizer, words=self.answers)
+        template = copy_of(tokenizer)
+        before, after = _own_frame(template)
+        self._prefix = (*template.encode(PREFIX, add_special_tokens=False).ids, *before)
+        self._suffix = (*after, *template.encode(SUFFIX, add_special_tokens=False).ids)
+        self._content = ContentTokenizer(tokenizer, words={*self.answers, *_template_words(template)})
         self._room = max_length - len(self._prefix) - len(self._suffix)
         if self._room < self.MIN_ROOM:
             least = max_length - self._room + self.MIN_ROOM
@@ -211,6 +209,21 @@ def _answer_tokens(tokenizer: Tokenizer) -> AnswerTokens:
     if yes is None or no is None:
         raise ModelUnavailable('The model\'s tokenizer has no single tokens "yes" and "no": this is no Qwen3 reranker.')
     return AnswerTokens(yes, no)
+
+
+def _own_frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return what the tokenizer puts around every text by itself: the official code lets it. Qwen's puts nothing."""
+    text = _body_text(_PROBES[0])
+    bare, framed = tokenizer.encode(text, add_special_tokens=False).ids, tokenizer.encode(text).ids
+    for start in range(len(framed) - len(bare) + 1):
+        if framed[start : start + len(bare)] == bare:
+            return framed[:start], framed[start + len(bare) :]
+    return [], []
+
+
+def _template_words(tokenizer: Tokenizer) -> set[int]:
+    """Return the ids that harmless prompts consist of: a vocabulary may have ``<Query>`` or a line break added to it."""
+    return {token for pair in _PROBES for token in tokenizer.encode(_body_text(pair), add_special_tokens=False).ids}
 
 
 def _common_prefix(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
