@@ -60,6 +60,7 @@ class WordReranker:
     """
 
     key: str = "words:1"
+    is_remote: bool = False
     ms_per_token: float = 0.0
     offset: float = 0.0
     fault: Callable[[Sequence[Pair]], None] = lambda _: None
@@ -143,10 +144,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def reranking_with(
-    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None
+    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None, **options: Any
 ) -> AsyncIterator[ModelReranking]:
     worker = ModelWorker("test-worker")
-    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load)
+    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load, **options)
     await reranking.start()
     try:
         yield reranking

@@ -6,12 +6,12 @@ import asyncio
 import dataclasses
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 
-from cogs.memory.exceptions import ModelError, ModelUnavailable, ScoringFailed
+from cogs.memory.exceptions import ModelError, ModelNotAllowed, ModelUnavailable, ScoringFailed
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.proof_of_life import Proof
@@ -25,6 +25,7 @@ from tests.plugin_rerankers import (
     pairs_for,
     reranking_with,
     too_large,
+    until,
 )
 
 if TYPE_CHECKING:
@@ -94,6 +95,46 @@ async def test_a_load_that_fails_is_told_and_reload_tries_again(error: Exception
         await reranking.reload()
         assert reranking.get_statistics()["state"] == "ready"
         assert (await reranking.score(pairs_for("q", ["d"]), deadline_ms=None)).scored == 1
+
+
+async def test_a_load_that_fails_is_tried_again_by_itself_later_and_later() -> None:
+    gone = ModelUnavailable("The hub is away.")
+    load = Loader(gone, gone, WordReranker())
+    async with reranking_with(load, retry_after_s=0.05) as reranking:
+        with pytest.raises(ModelUnavailable, match="The hub is away"):
+            await reranking.ready()
+        statistics = reranking.get_statistics()
+        assert (statistics["state"], statistics["load_failures"]) == ("failed", 1)
+        assert 0 <= cast("float", statistics["retry_in_s"]) <= 0.05
+        await until(lambda: len(load.profiles) == 2 and reranking.state == "failed")
+        assert cast("float", reranking.get_statistics()["retry_in_s"]) > 0.05
+        await until(lambda: reranking.state == "ready")
+        statistics = reranking.get_statistics()
+        assert (statistics["load_failures"], statistics["loads"], statistics["retry_in_s"]) == (2, 1, None)
+
+
+async def test_a_name_that_is_not_allowed_is_not_tried_again() -> None:
+    async with reranking_with(Loader(ModelNotAllowed("No such name.")), retry_after_s=0.001) as reranking:
+        with pytest.raises(ModelNotAllowed):
+            await reranking.ready()
+        assert reranking.get_statistics()["retry_in_s"] is None
+
+
+async def test_nothing_is_tried_again_after_the_end_or_once_a_model_serves() -> None:
+    gone = ModelUnavailable("The hub is away.")
+    load = Loader(gone, WordReranker())
+    async with reranking_with(load, retry_after_s=0.03) as reranking:
+        with pytest.raises(ModelUnavailable):
+            await reranking.ready()
+        await reranking.reload()
+        await asyncio.sleep(0.06)
+    assert len(load.profiles) == 2
+    load = Loader(gone)
+    async with reranking_with(load, retry_after_s=0.03) as reranking:
+        with pytest.raises(ModelUnavailable):
+            await reranking.ready()
+    await asyncio.sleep(0.06)
+    assert len(load.profiles) == 1
 
 
 async def test_a_model_that_cannot_score_known_texts_never_serves() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from cogs.memory.exceptions import OutOfMemory
 from cogs.memory.model_cache import ModelCache
-from cogs.memory.out_of_memory import OutOfMemory
 from cogs.memory.serving_model import MIN_BUDGET
 from tests.plugin_rerankers import (
     PROFILE,

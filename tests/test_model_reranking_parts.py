@@ -94,6 +94,7 @@ class Model:
 
     key: str = "m"
     budget: int = 512
+    is_remote: bool = False
     speed: ScoringSpeed = field(default_factory=lambda: ScoringSpeed(1.0, 0.0))
 
 

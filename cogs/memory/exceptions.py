@@ -13,6 +13,8 @@
     │   ├── ModelNotAllowed     the name is not on the allow-list
     │   ├── ModelUnavailable    missing, truncated or of the wrong kind
     │   └── ScoringFailed       a loaded model gave no usable score
+    │       ├── NonFiniteScores some are NaN or infinite
+    │       └── OutOfMemory     the batch was too large for the device
     └── Busy                    too much waits already
 
 ``str(error)`` is always fit to be shown: no ids of hidden things, no message text, no traceback.
@@ -71,6 +73,14 @@ class ModelUnavailable(ModelError):
 
 class ScoringFailed(ModelError):
     """A loaded model gave no usable score."""
+
+
+class NonFiniteScores(ScoringFailed):
+    """Scores came, but some are NaN or infinite."""
+
+
+class OutOfMemory(ScoringFailed):
+    """The batch was too large for the device; a smaller one may fit."""
 
 
 class Busy(MemoryCogError):

@@ -27,7 +27,7 @@ from cogs.memory.exceptions import ModelError
 from cogs.memory.proof_of_life import RerankStatistics
 from cogs.memory.rerank_dispatch import RerankDispatcher
 from cogs.memory.rerank_queue import NO_TIME, RerankCall
-from cogs.memory.reranker_lifecycle import RerankerLifecycle, State
+from cogs.memory.reranker_lifecycle import RETRY_AFTER_S, RerankerLifecycle, State
 from cogs.memory.score_cache import ScoreCache
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class ModelReranking:
         load: makes a reranker for a profile, on a thread of its own; called again for another profile by `reload`, and
             with ``device="cpu"`` when the device runs out of memory.
         clock: seconds, monotonic.
+        retry_after_s: seconds after which a first load that failed is tried again; each further time twice as long.
     """
 
     def __init__(
@@ -85,12 +86,19 @@ class ModelReranking:
         *,
         load: LoadReranker,
         clock: Callable[[], float] = time.monotonic,
+        retry_after_s: float = RETRY_AFTER_S,
     ) -> None:
         self._clock = clock
         self._cache = ScoreCache(profile.score_cache_size)
         self._statistics = RerankStatistics()
         self._lifecycle = RerankerLifecycle(
-            profile, models, load=load, statistics=self._statistics, clock=clock, on_change=self._begin_anew
+            profile,
+            models,
+            load=load,
+            statistics=self._statistics,
+            clock=clock,
+            on_change=self._begin_anew,
+            retry_after_s=retry_after_s,
         )
         self._dispatcher = RerankDispatcher(
             worker, self._cache, self._statistics, clock=clock, on_exhausted=self._lifecycle.move_to_cpu
@@ -161,7 +169,8 @@ class ModelReranking:
     def get_statistics(self) -> dict[str, float | int | str | None]:
         """Proof of life, for display; None where nothing was measured yet.
 
-        ``state``, ``reason``; ``model``, ``model_key``, ``device``, ``dtype``, ``path``: the model in service.
+        ``state``, ``reason``; ``retry_in_s``: until a load that failed is tried again; ``model``, ``model_key``,
+        ``device``, ``dtype``, ``path``: the model in service.
         ``ms_per_token``, ``token_budget``: what its next chunk is cut by.
         ``score_min``, ``_max``, ``_mean``: P(yes), 0–1, and ``ms_per_document``, since it was loaded.
         ``top1_changed_share``, ``mean_rank_move``, ``call_ms_p50``, ``_p95``: of the last 500.
@@ -171,6 +180,7 @@ class ModelReranking:
         return {
             "state": self.state,
             "reason": self.reason,
+            "retry_in_s": self._lifecycle.retry_in_s,
             **_described(self._lifecycle.model),
             **self._statistics.as_dict(),
             "waiting_calls": self._dispatcher.waiting,

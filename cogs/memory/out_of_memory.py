@@ -8,17 +8,13 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.exceptions import OutOfMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PHRASES = ("out of memory", "can't allocate memory", "not enough memory")
 """What torch says: CUDA and MPS, its allocator on Linux, on Windows."""
-
-
-class OutOfMemory(ScoringFailed):
-    """The batch was too large for the device; a smaller one may fit."""
 
 
 @contextlib.contextmanager

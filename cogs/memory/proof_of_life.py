@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.proof import TRIPLETS, prove_order
 
@@ -90,10 +90,6 @@ def as_clause(sentence: object) -> str:
     """Return a sentence in the form that can follow a colon."""
     text = str(sentence).rstrip(".")
     return text[0].lower() + text[1:] if text.startswith(("The ", "A ")) else text
-
-
-class NonFiniteScores(ScoringFailed):
-    """Scores came, but some are NaN or infinite."""
 
 
 class RerankStatistics:

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from cogs.memory.exceptions import ModelError
-from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
-from cogs.memory.proof_of_life import NonFiniteScores, as_clause, checked_scores
+from cogs.memory.exceptions import ModelError, NonFiniteScores, OutOfMemory
+from cogs.memory.out_of_memory import raises_out_of_memory
+from cogs.memory.proof_of_life import as_clause, checked_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,13 +87,14 @@ def cut(offers: Sequence[Offer], model: ServingModel, now: float) -> tuple[list[
     """Choose a chunk, and the calls that have no time for even one document more.
 
     Each call gives a prefix of what it offers, at most its ``step`` but at least one document. The whole chunk is
-    held to the model's budget, to `CHUNK_MS`, and to the time that the most pressed call has left; the first document
-    goes in whatever it costs.
+    held to the model's budget, to `CHUNK_MS` (unless nobody waits behind it), and to the time that the most pressed
+    call has left; the first document goes in whatever it costs.
     """
     calls = {id(offer.call): offer for offer in reversed(offers) if offer.waiting.tokens}  # with each call's first
     hopeless = [offer.call for offer in calls.values() if _is_hopeless(offer, model, now)]
     live = [offer.call for offer in calls.values() if offer.call not in hopeless]
-    milliseconds = min([CHUNK_MS, *(_allowed_ms(call, now) for call in live)])
+    most = float("inf") if model.is_remote else CHUNK_MS
+    milliseconds = min([most, *(_allowed_ms(call, now) for call in live)])
     limit = min(model.budget, milliseconds / model.speed.ms_per_token)
     full = {id(call) for call in hopeless}
     taken: list[Offer] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cogs.memory.rerank_chunk import Chunk, score_chunk
 from cogs.memory.rerank_queue import NO_TIME, RerankQueue
-from cogs.memory.worker import Priority
+from cogs.memory.worker import ModelWorker, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cogs.memory.rerank_queue import Offer, RerankCall
     from cogs.memory.score_cache import ScoreCache
     from cogs.memory.serving_model import ServingModel
-    from cogs.memory.worker import ModelWorker
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,8 @@ class RerankDispatcher:
     """Runs while calls wait. For the event loop's thread only.
 
     Args:
-        worker: the thread that models work on; it gets one chunk at a time, so that other work comes between.
+        worker: the thread that models work on; it gets one chunk at a time, so that other work comes between. A model
+            that waits for another machine has a thread of its own, so that it holds up nobody here.
         cache: keeps every score, also those of callers that did not wait for them.
         statistics: counts.
         clock: of the calls' deadlines.
@@ -53,6 +53,7 @@ class RerankDispatcher:
         on_exhausted: Callable[[ServingModel], None],
     ) -> None:
         self._worker = worker
+        self._requests: ModelWorker | None = None
         self._cache = cache
         self._statistics = statistics
         self._clock = clock
@@ -88,6 +89,8 @@ class RerankDispatcher:
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=timeout_s)
             self._task.cancel()
+        if self._requests is not None:
+            self._requests.shutdown(wait=False)
 
     async def _run(self) -> None:
         while offers := self._queue.take_turn():
@@ -104,7 +107,7 @@ class RerankDispatcher:
         """Return what the worker is done with, or None when it takes no more work and all calls have been ended."""
         try:
             job = asyncio.wrap_future(
-                self._worker.submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
+                self._worker_for(model).submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
             )
         except RuntimeError:  # shut down
             job = None
@@ -115,6 +118,13 @@ class RerankDispatcher:
                 self._end(call, "the bot is shutting down")
             return None
         return job
+
+    def _worker_for(self, model: ServingModel) -> ModelWorker:
+        if not model.is_remote:
+            return self._worker
+        if self._requests is None:
+            self._requests = ModelWorker("rerank-requests")
+        return self._requests
 
     def _settle(self, chunk: Chunk, model: ServingModel) -> None:
         for call in chunk.hopeless:

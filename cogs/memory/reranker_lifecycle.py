@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from cogs.memory.exceptions import ModelError, ModelUnavailable
+from cogs.memory.exceptions import ModelError, ModelNotAllowed, ModelUnavailable
 from cogs.memory.proof_of_life import as_clause
 from cogs.memory.serving_model import ModelLoader, ServingModel, on_cpu
 from cogs.memory.worker import ModelWorker
@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 State = Literal["absent", "loading", "ready", "degraded", "failed"]
 """What the model can do; ``degraded``: it scores, but did not order the test questions."""
 
+RETRY_AFTER_S = 60.0
+"""Seconds after which a load that failed is tried again, where no model serves; each further time twice as long."""
+
+_RETRY_AT_MOST_S = 3600.0
 _STILL_LOADING = "the reranker is still loading"
 _CLOSE_TIMEOUT_S = 2.0
 
@@ -40,6 +44,7 @@ class RerankerLifecycle:
         statistics: counts.
         clock: seconds, monotonic.
         on_change: called when another model is in service.
+        retry_after_s: see `RETRY_AFTER_S`.
 
     Attributes:
         model: what new calls get; None when there is none.
@@ -56,6 +61,7 @@ class RerankerLifecycle:
         statistics: RerankStatistics,
         clock: Callable[[], float],
         on_change: Callable[[], None],
+        retry_after_s: float = RETRY_AFTER_S,
     ) -> None:
         self.model: ServingModel | None = None
         self.state: State = "absent"
@@ -70,6 +76,9 @@ class RerankerLifecycle:
         self._changes: set[asyncio.Task[str]] = set()
         self._one_at_a_time = asyncio.Lock()
         self._is_closed = False
+        self._retry_after_s = retry_after_s
+        self._failures = 0
+        self._retry: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to load the model; does nothing when that has begun already."""
@@ -83,6 +92,13 @@ class RerankerLifecycle:
             await asyncio.wait(self._changes, return_when=asyncio.FIRST_COMPLETED)
         if self.model is None:
             raise self._error or ModelUnavailable(f"No reranker: {self.reason}.")
+
+    @property
+    def retry_in_s(self) -> float | None:
+        """Seconds until a load that failed is tried again; None if that is not planned."""
+        if self._retry is None:
+            return None
+        return max(0.0, self._retry.when() - asyncio.get_running_loop().time())
 
     async def reload(self, profile: MemoryProfile | None) -> str:
         """Load a model beside the one that serves, and exchange them. Raises ModelError; the old one then stays."""
@@ -105,6 +121,7 @@ class RerankerLifecycle:
         """Give the model back to the model cache, where the next who asks finds it; what runs with it goes on."""
         self._is_closed = True
         self._set_state("absent", "the reranker has been shut down")
+        self._end_retry()
         for change in self._changes:
             change.cancel()
         if self.model is not None:
@@ -179,10 +196,33 @@ class RerankerLifecycle:
         if self.model is None and not self._is_closed:
             self._error = error
             self._set_state("failed", as_clause(error))
+            self._end_retry()
+            if not isinstance(error, ModelNotAllowed):  # waiting changes no list
+                self._plan_retry(profile)
+
+    def _plan_retry(self, profile: MemoryProfile) -> None:
+        """Try again later: the hub or the disk may be back by then."""
+        wait = min(_RETRY_AT_MOST_S, self._retry_after_s * 2**self._failures)
+        self._failures += 1
+        self._retry = asyncio.get_running_loop().call_later(wait, self._try_again, profile)
+
+    def _try_again(self, profile: MemoryProfile) -> None:
+        self._retry = None
+        if self.state == "failed":
+            log.info("Loading the reranker %s again", profile.reranker_model)
+            self._set_state("loading", _STILL_LOADING)
+            self._begin(self._load(profile))
+
+    def _end_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def _put_in_service(self, model: ServingModel) -> str:
         """Let new calls have the model; those under way keep theirs."""
         old, self.model, self._error = self.model, model, None
+        self._failures = 0
+        self._end_retry()
         if old is not None:
             self._retire(old, successor=model)
         detail = as_clause(model.proof.detail)

@@ -11,25 +11,25 @@ import logging
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from cogs.memory.exceptions import ModelError
+from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rank_fusion import reciprocal_rank_fusion, scaled
 from cogs.memory.recall_records import RankedCandidate, Ranking, Stage
+from cogs.memory.record_reranking import RecordReranking, probability
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.built_in import BuiltInReranker
 from cogs.memory.rerankers.factory import load_reranker
-from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION
 from cogs.memory.rerankers.structure import TOP, StructureWeights
 from cogs.memory.rerankers.structure_features import structure_features
 from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from cogs.memory.model_reranking import ModelScores
     from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
@@ -51,8 +51,8 @@ MODEL_WEIGHT = 0.6
 MODEL_TYPES = frozenset({"qwen3", "cross_encoder", "remote"})
 
 
-class RerankerService:
-    """Ranks pools of candidates, and plain lists of dicts.
+class RerankerService(RecordReranking):
+    """Ranks pools of candidates, and plain records (see `RecordReranking`).
 
     Args:
         profile: decides device, dtype, budgets, deadlines and which reranker there is.
@@ -82,6 +82,7 @@ class RerankerService:
         self._reranking: ModelReranking | None = None
         if self._profile.reranker in MODEL_TYPES:
             self._reranking = ModelReranking(self._profile, self._worker, self._models, load=load)
+        self._is_closed = False
         self._calls = 0
         self._top1_changed = 0
 
@@ -134,63 +135,6 @@ class RerankerService:
         self._observe(best, ranking)
         return ranking
 
-    async def rerank_results(
-        self,
-        query: str,
-        candidates: Sequence[Mapping[str, Any]],
-        score_field: str = "content",
-        top_k: int | None = None,
-        instruction: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Return copies of ``candidates`` sorted by their added ``rerank_score`` (0–1), best first.
-
-        With a model the score is its P(yes); without one it is late interaction of the embedder. A candidate that could
-        not be scored has the score None and a ``rerank_degraded`` sentence, and stands behind the others in its order.
-
-        Args:
-            query: the question.
-            candidates: records of any shape, in retrieval order; ties keep it.
-            score_field: the key of the text to be scored; a record without it counts as empty.
-            top_k: how many to return; None for all.
-            instruction: what "relevant" means, for models that read one; None for the one they were trained with.
-
-        Raises:
-            ValueError: ``top_k`` is negative.
-            ModelError: the model cannot be loaded.
-        """
-        [result] = await self.batch_rerank([query], [candidates], score_field, instruction=instruction)
-        return result[: _checked(top_k)]
-
-    async def batch_rerank(
-        self,
-        queries: Sequence[str],
-        batches: Sequence[Sequence[Mapping[str, Any]]],
-        score_field: str = "content",
-        top_k: int | None = None,
-        instruction: str | None = None,
-    ) -> list[list[dict[str, Any]]]:
-        """`rerank_results` for several queries, each with its own candidates, in one run of the model.
-
-        Raises:
-            ValueError: there are not as many batches as queries, or ``top_k`` is negative.
-            ModelError: the model cannot be loaded.
-        """
-        if len(queries) != len(batches):
-            raise ValueError(f"{len(queries)} queries but {len(batches)} lists of candidates; they must be as many")
-        _checked(top_k)
-        pairs = [
-            Pair(query, _text(record, score_field), instruction or DEFAULT_INSTRUCTION)
-            for query, batch in zip(queries, batches, strict=True)
-            for record in batch
-        ]
-        log_odds, degraded = await self._score(pairs)
-        results: list[list[dict[str, Any]]] = []
-        start = 0
-        for batch in batches:
-            results.append(_sorted_records(batch, log_odds[start : start + len(batch)], degraded)[:top_k])
-            start += len(batch)
-        return results
-
     async def reload(self, profile: MemoryProfile | None = None) -> str:
         """Load the model of ``profile`` (None: the present one anew) beside the old one, test it, and swap.
 
@@ -235,6 +179,7 @@ class RerankerService:
 
     async def close(self) -> None:
         """Free the models; may be called twice."""
+        self._is_closed = True
         if self._reranking is not None:
             await self._reranking.close()
         await self._built_in.close()
@@ -278,6 +223,10 @@ class RerankerService:
         """Log-odds of each pair (NaN where there is none), and why some are missing."""
         if not pairs:
             return [], None
+        if self._is_closed:
+            raise ModelUnavailable("The reranker has been shut down.")
+        if self._profile.reranker == "none":
+            return [math.nan] * len(pairs), "reranking is turned off"
         if self._reranking is None:
             return await self._built_in.score(pairs), None
         await self.ready()
@@ -320,7 +269,7 @@ def _fused_with_model(built_in: Ranking, read: Sequence[RankedCandidate], scores
         replace(
             candidate,
             score=float(fused[row]) + lift,
-            rerank_score=_probability(float(scores.log_odds[row])) if known[row] else None,
+            rerank_score=probability(float(scores.log_odds[row])) if known[row] else None,
             rerank_log_odds=float(scores.log_odds[row]) if known[row] else None,
         )
         for row, candidate in enumerate(read)
@@ -335,34 +284,6 @@ def _fused_with_model(built_in: Ranking, read: Sequence[RankedCandidate], scores
         rerank_of=scores.total,
         degraded=tuple(reasons),
     )
-
-
-def _probability(log_odds: float) -> float:
-    """P(yes) = softmax([no, yes])[yes] = sigmoid(logit_yes − logit_no)."""
-    return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
-
-
-def _sorted_records(
-    records: Sequence[Mapping[str, Any]], log_odds: Sequence[float], degraded: str | None
-) -> list[dict[str, Any]]:
-    """Copies by falling score, ties and those without a score in their old order."""
-    order = sorted(range(len(records)), key=lambda i: -log_odds[i] if math.isfinite(log_odds[i]) else math.inf)
-    note = {"rerank_degraded": degraded} if degraded else {}
-    return [
-        {**records[i], "rerank_score": _probability(log_odds[i]) if math.isfinite(log_odds[i]) else None, **note}
-        for i in order
-    ]
-
-
-def _text(record: Mapping[str, Any], field: str) -> str:
-    value = record.get(field)
-    return "" if value is None else str(value)
-
-
-def _checked(top_k: int | None) -> int | None:
-    if top_k is not None and top_k < 0:
-        raise ValueError(f"top_k must be 0 or more, not {top_k}")
-    return top_k
 
 
 def _first_stage(pool: CandidatePool, order: Order) -> list[int]:

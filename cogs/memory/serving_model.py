@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from cogs.memory.exceptions import ModelError, ModelUnavailable
+from cogs.memory.exceptions import ModelError, ModelUnavailable, OutOfMemory
 from cogs.memory.model_cache import ModelKey
-from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
+from cogs.memory.out_of_memory import raises_out_of_memory
 from cogs.memory.proof_of_life import Proof, as_clause, prove, time_tokens
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ class ServingModel:
         """How scores are computed, if the reranker has several ways ("packed", "plain")."""
         path = getattr(self.reranker, "path", None)
         return None if path is None else str(path)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it waits for another machine, and so needs no turn on the thread that models work on."""
+        return getattr(self.reranker, "is_remote", False) is True
 
     @property
     def distrust(self) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.qwen3 import Qwen3Reranker
 from cogs.memory.rerankers.qwen3_prompt import CHAT_TEMPLATE
@@ -215,3 +215,17 @@ def test_keys_tell_weights_dtypes_and_lengths_apart(folder: Path, tmp_path: Path
     assert len({reranker.key for reranker in loaded}) == 4
     assert loaded[0].key == Qwen3Reranker.load(str(folder)).key
     assert all("float" in reranker.key for reranker in loaded)
+
+
+def test_a_document_that_overflows_raises_non_finite_scores(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make_qwen3(tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    poisoned = OfficialQwen3(folder).tokenizer.encode("§", add_special_tokens=False)[-1]
+    weights["model.embed_tokens.weight"][poisoned] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    reranker = Qwen3Reranker.load(str(folder))
+    assert np.isfinite(reranker.score([Pair("q", "lunch", FIND)])).all()
+    with pytest.raises(NonFiniteScores):
+        reranker.score([Pair("q", "§ 5", FIND)])

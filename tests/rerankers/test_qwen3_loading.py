@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
-from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
+from cogs.memory.exceptions import ModelUnavailable, OutOfMemory, ScoringFailed
+from cogs.memory.out_of_memory import raises_out_of_memory
 from cogs.memory.rerankers import Pair, qwen3
 from cogs.memory.rerankers.proof import Golden, prove_golden
 from cogs.memory.rerankers.qwen3 import GOLDEN, Qwen3Reranker, is_official

@@ -13,10 +13,10 @@ import numpy as np
 
 from cogs.memory.embedders import EncodedQuery, EncodedText
 from cogs.memory.embedders.minilm import MiniLMEncoder
-from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
+from cogs.memory.exceptions import ModelUnavailable, OutOfMemory, ScoringFailed
 from cogs.memory.model_names import DEFAULT_ALLOWED
 from cogs.memory.model_source import as_folder, damage, fingerprint, locate_model, weight_files
-from cogs.memory.out_of_memory import OutOfMemory, raises_out_of_memory
+from cogs.memory.out_of_memory import raises_out_of_memory
 from cogs.memory.records import Space
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
 from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.content_tokens import ContentTokenizer
+from cogs.memory.rerankers.distinct import Distinct, collected
 from cogs.memory.rerankers.proof import SelfTest, prove_order
 from cogs.memory.rerankers.source import (
     Source,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogs.memory.rerankers import Pair
+    from cogs.memory.rerankers.distinct import ScoredPlaces
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -109,12 +111,9 @@ class CrossEncoderModel:
             ScoringFailed: a score is not finite, or the model was closed.
             OutOfMemory: `batch` is too large for the device.
         """
-        scores = np.full(len(pairs), np.nan, dtype=np.float32)
-        for places, values in self.score_chunks(pairs):
-            scores[places] = values
-        return scores
+        return collected(len(pairs), self.score_chunks(pairs))
 
-    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[ScoredPlaces]:
         """Score batch by batch, nearly in the order given, so that a caller may stop at any point.
 
         Identical pairs are scored once, with the first of them.
@@ -126,15 +125,10 @@ class CrossEncoderModel:
             ScoringFailed: a score is not finite, or the model was closed.
             OutOfMemory: `batch` is too large for the device.
         """
-        places: dict[tuple[str, str], list[int]] = {}
-        for place, pair in enumerate(pairs):
-            places.setdefault((pair.query[: self._limit], pair.document[: self._limit]), []).append(place)
-        distinct = list(places)
-        tokenised = self._tokenizer.encode_pairs(distinct)
+        distinct = Distinct([(pair.query[: self._limit], pair.document[: self._limit]) for pair in pairs])
+        tokenised = self._tokenizer.encode_pairs(distinct.items)
         for batch in _batches([len(ids) for ids, _ in tokenised], self.batch):
-            scores = self._log_odds([tokenised[i] for i in batch])
-            covered = [places[distinct[i]] for i in batch]
-            yield [place for group in covered for place in group], np.repeat(scores, [len(group) for group in covered])
+            yield distinct.scored(batch, self._log_odds([tokenised[i] for i in batch]))
 
     def self_test(self) -> SelfTest:
         """Score clear-cut examples and judge their order.
@@ -170,7 +164,7 @@ class CrossEncoderModel:
             log_odds = logits[:, 0] if self._labels == 1 else logits[:, 1] - logits[:, 0]
             scores: NDArray[np.float32] = log_odds.cpu().numpy()
         if not np.isfinite(scores).all():
-            raise ScoringFailed("The reranker model gave scores that are no numbers.")
+            raise NonFiniteScores("The reranker model gave scores that are no numbers.")
         return scores
 
 

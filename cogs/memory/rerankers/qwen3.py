@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from cogs.memory.exceptions import ScoringFailed
+from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
 from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers import Pair
+from cogs.memory.rerankers.distinct import Distinct, collected
 from cogs.memory.rerankers.proof import Golden, SelfTest, prove_golden, prove_order
 from cogs.memory.rerankers.qwen3_packed import PackedQwen3, why_unsupported
 from cogs.memory.rerankers.qwen3_plain import PlainQwen3
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from cogs.memory.rerankers.distinct import ScoredPlaces
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -161,12 +164,9 @@ class Qwen3Reranker:
             ScoringFailed: a score is not finite, or the model was closed.
             OutOfMemory: `token_budget` is too large for the device.
         """
-        scores = np.full(len(pairs), np.nan, dtype=np.float32)
-        for places, values in self.score_chunks(pairs):
-            scores[places] = values
-        return scores
+        return collected(len(pairs), self.score_chunks(pairs))
 
-    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[ScoredPlaces]:
         """Score run by run in the order given, so that a caller may stop at any point.
 
         Identical pairs are scored once, with the first of them.
@@ -178,18 +178,14 @@ class Qwen3Reranker:
             ScoringFailed: a score is not finite, or the model was closed.
             OutOfMemory: `token_budget` is too large for the device.
         """
-        places: dict[Pair, list[int]] = {}
-        for place, pair in enumerate(pairs):
-            places.setdefault(pair, []).append(place)
-        distinct = list(places)
-        prompts = self._tokenizer.prompts(distinct)
+        distinct = Distinct(pairs)
+        prompts = self._tokenizer.prompts(distinct.items)
         done = 0
-        while done < len(distinct):
+        while done < len(prompts):
             engine = self._open_engine()
             stop = done + engine.fit(prompts[done:], max(1, self.token_budget))
             scores = self._log_odds(engine, prompts[done:stop])
-            covered = [places[pair] for pair in distinct[done:stop]]
-            yield [place for group in covered for place in group], np.repeat(scores, [len(group) for group in covered])
+            yield distinct.scored(range(done, stop), scores)
             done = stop
 
     def self_test(self) -> SelfTest:
@@ -221,7 +217,7 @@ class Qwen3Reranker:
         with raises_out_of_memory():
             scores: NDArray[np.float32] = (engine.states(prompts) @ self._answer_direction).cpu().numpy()
         if not np.isfinite(scores).all():
-            raise ScoringFailed("The reranker model gave scores that are no numbers.")
+            raise NonFiniteScores("The reranker model gave scores that are no numbers.")
         return scores
 
 

@@ -222,7 +222,7 @@ def _own_frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def _template_words(tokenizer: Tokenizer) -> set[int]:
-    """Return the ids that harmless prompts consist of: a vocabulary may have ``<Query>`` or a line break added to it."""
+    """Return what harmless prompts consist of: a vocabulary may have ``<Query>`` or a line break added to it."""
     return {token for pair in _PROBES for token in tokenizer.encode(_body_text(pair), add_special_tokens=False).ids}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.json_client import JsonClient, RequestFailed
+from cogs.memory.rerankers.distinct import Distinct, collected
 from cogs.memory.rerankers.proof import SelfTest
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogs.memory.rerankers import Pair
+    from cogs.memory.rerankers.distinct import ScoredPlaces
 
 T = TypeVar("T")
 
@@ -75,10 +77,14 @@ _PROTOCOLS: Final[dict[Shape, _Protocol]] = {
 class RemoteReranker:
     """Scores pairs on a server; make one with `load`. Not thread-safe: one call at a time.
 
+    It waits for the network and computes nothing, so it needs no turn on the thread that models work on.
+
     The instruction of a pair stays here: neither shape has a place for it, the server's own template decides.
     After a run of failures the server is left alone for 30 seconds; before it is trusted again it must answer the
     four questions again, as it may have come back with another model.
     """
+
+    is_remote = True
 
     def __init__(
         self,
@@ -164,12 +170,9 @@ class RemoteReranker:
         Raises:
             RequestFailed: a `ScoringFailed`; not every pair got a finite score in time.
         """
-        scores = np.full(len(pairs), np.nan, dtype=np.float32)
-        for places, values in self.score_chunks(pairs):
-            scores[places] = values
-        return scores
+        return collected(len(pairs), self.score_chunks(pairs))
 
-    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def score_chunks(self, pairs: Sequence[Pair]) -> Iterator[ScoredPlaces]:
         """Score request by request, so that a caller may stop at any point; a repeated pair is sent once.
 
         Yields:
@@ -181,16 +184,15 @@ class RemoteReranker:
         deadline = self._client.deadline(self._time_limit_s)
         if pairs and (self._client.breaker.has_tripped or not self._is_proven):
             self._prove_again(deadline)
-        by_query: dict[str, dict[str, list[int]]] = {}
-        for place, pair in enumerate(pairs):
-            by_query.setdefault(pair.query, {}).setdefault(self._cut(pair.document), []).append(place)
-        for query, places_of in by_query.items():
-            documents = list(places_of)
-            for start in range(0, len(documents), self._batch):
-                part = documents[start : start + self._batch]
-                log_odds = self._ask(query, part, deadline, self._log_odds)
-                groups = [places_of[document] for document in part]
-                yield [place for group in groups for place in group], np.repeat(log_odds, [len(g) for g in groups])
+        distinct = Distinct([(pair.query, self._cut(pair.document)) for pair in pairs])
+        by_query: dict[str, list[int]] = {}
+        for number, (query, _) in enumerate(distinct.items):
+            by_query.setdefault(query, []).append(number)
+        for query, numbers in by_query.items():
+            for start in range(0, len(numbers), self._batch):
+                part = numbers[start : start + self._batch]
+                texts = [distinct.items[number][1] for number in part]
+                yield distinct.scored(part, self._ask(query, texts, deadline, self._log_odds))
 
     def prove(self, deadline: float | None = None) -> None:
         """Ask the questions whose answers are known, and learn whether scores are probabilities or log-odds.
