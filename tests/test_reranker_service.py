@@ -77,7 +77,7 @@ async def test_the_default_instruction_is_the_one_the_model_was_trained_with(ser
 
 async def test_bad_input_is_refused_and_missing_text_survived(service: RerankerService) -> None:
     assert await service.rerank_results("q", []) == []
-    with pytest.raises(ValueError, match="top_k must be 0 or more"):
+    with pytest.raises(ValueError, match="top_k must be a whole number from 0 up"):
         await service.rerank_results("q", [{"content": "a"}], top_k=-1)
     with pytest.raises(ValueError, match="2 queries but 1 lists"):
         await service.batch_rerank(["a", "b"], [[]])

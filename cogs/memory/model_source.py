@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.hub_download import HubSession, RemoteFile
-from cogs.memory.model_names import PINNED_REVISIONS, check_operator_name, folder_of, parse_model_name
+from cogs.memory.model_names import PINNED_REVISIONS, ModelName, check_operator_name, folder_of, parse_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -123,17 +123,24 @@ def locate_model(name_or_folder: str, models_folder: Path | None, allowed: Colle
         ModelNotAllowed: it is no folder, and the name is not on the list.
         ModelUnavailable: it is not on this machine, damaged or incomplete.
     """
+    named = named_model(name_or_folder, models_folder, allowed)
+    if isinstance(named, Path):
+        return named
+    found = find_model(str(named), models_folder)
+    if found is None:
+        raise ModelUnavailable(
+            f"The model {named} is not on this machine yet: fetch it, or put it in the models folder."
+        )
+    return found
+
+
+def named_model(name_or_folder: str, models_folder: Path | None, allowed: Collection[str]) -> Path | ModelName:
+    """Return the local folder, or else the name if it is allowed; arguments and errors are those of `locate_model`."""
     if (folder := as_folder(name_or_folder)) is not None:
         return folder
     if name_or_folder.startswith((".", "/", "~", "\\")) or Path(name_or_folder).is_absolute():
         raise ModelUnavailable(f"There is no folder {name_or_folder[:200]!r}.")
-    name = check_operator_name(name_or_folder, allowed, models_folder)
-    found = find_model(str(name), models_folder)
-    if found is None:
-        raise ModelUnavailable(
-            f"The model {name} is not on this machine yet: fetch it, or put it in the models folder."
-        )
-    return found
+    return check_operator_name(name_or_folder, allowed, models_folder)
 
 
 def as_folder(text: str) -> Path | None:

@@ -29,6 +29,14 @@ def raises_out_of_memory() -> Iterator[None]:
         raise OutOfMemory("The reranker ran out of memory.") from error
 
 
+def limit_memory(device: str, share: float) -> None:
+    """Let this process take at most a share of a GPU's memory, 0–1; what does not fit is then `OutOfMemory`."""
+    import torch
+
+    if device.startswith("cuda") and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def give_memory_back(device: str) -> None:
     """Return what freed weights took to the system: allocators keep it for the next that come, gigabytes of it."""
     import torch

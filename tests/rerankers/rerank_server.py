@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -95,8 +96,9 @@ class RerankServer:
         handler.send_response(answer.status)
         for name, value in ({"Content-Length": str(len(answer.body))} | answer.headers).items():
             handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(answer.body)
+        with contextlib.suppress(ConnectionError):  # the client did not wait
+            handler.end_headers()
+            handler.wfile.write(answer.body)
 
     def _scored(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         if handler.path != {"cohere": "/v1/rerank", "tei": "/rerank"}[self.shape]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from cogs.memory.exceptions import ModelNotAllowed, ModelUnavailable
 from cogs.memory.model_names import DEFAULT_ALLOWED, check_model_name
 from cogs.memory.model_source import locate_model
+from cogs.memory.out_of_memory import limit_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -109,6 +110,7 @@ def load_reranker(
         )
     if profile.reranker not in ("qwen3", "cross_encoder"):
         raise ModelUnavailable(f"The profile's reranker is {profile.reranker}, which has no model to load.")
+    limit_memory(profile.device, profile.memory_share)
     shared = {
         "model": str(locate_model(model, models_folder, allowed)),
         "device": profile.device,
