@@ -82,7 +82,7 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
 def _reranker_asked(arguments: argparse.Namespace) -> str | None:
     """The reranker model that ``evaluate --reranker`` asks for, as RERANKER_TYPE; the other names need no setting."""
     name: str | None = getattr(arguments, "reranker", None)
-    return name if name in ("qwen3", "cross_encoder", "remote") else None
+    return name if name in ("qwen3", "cross_encoder", "remote", "custom") else None
 
 
 def run_discord(token: str, settings: Settings) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Device = Literal["cpu", "cuda", "mps"]
 DType = Literal["float32", "bfloat16", "float16"]
 EmbedderDType = Literal["auto", "float32", "bfloat16", "float16"]
-RerankerType = Literal["none", "late_interaction", "qwen3", "cross_encoder", "remote"]
+RerankerType = Literal["none", "late_interaction", "qwen3", "cross_encoder", "remote", "custom"]
 RetrieverType = Literal["hybrid", "rrf", "vector", "keyword"]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
@@ -59,6 +59,7 @@ LIMITS: Final[Mapping[str, Limits]] = MappingProxyType(
         "vector_candidates": Limits(1, 1000),
         "keyword_candidates": Limits(1, 1000),
         "rerank_candidates": Limits(1, 1000),
+        "reranked_share": Limits(0.0, 1.0, whole=False),
         "rerank_batch": Limits(1, 4096),
         "token_budget": Limits(32, 1_048_576),
         "max_length": Limits(32, 8192),
@@ -82,7 +83,7 @@ OPTIONAL_FIELDS: Final = frozenset(
 """Fields that may be None."""
 
 RERANKERS_WITH_MODEL: Final = ("qwen3", "cross_encoder", "remote")
-"""Reranker types that read a model of their own, named by ``reranker_model``."""
+"""Reranker types whose model ``reranker_model`` must name; "custom" is a class that the settings name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ class MemoryProfile:
     """Base URL of a rerank server; only for "remote"."""
     rerank_candidates: int = 50
     """How many of the best candidates the reranker model reads."""
+    reranked_share: float = 1.0
+    """Share of the people whose /recall is reranked, always the same ones; 1 = all, 0.5 = an even A/B test."""
     rerank_batch: int = 8
     """Pairs in one forward pass of a BERT cross-encoder or one request to a server."""
     token_budget: int = 512

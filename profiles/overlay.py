@@ -39,6 +39,8 @@ def apply_settings(profile: MemoryProfile, settings: Settings) -> MemoryProfile:
     changes: dict[str, Any] = {
         field: value for name, field in _PLAIN.items() if (value := getattr(settings, name)) is not None
     }
+    if settings.reranker_ab_test is not None:
+        changes["reranked_share"] = 0.5 if settings.reranker_ab_test else 1.0
     changes.update(_deadlines(profile, settings))
     changes.update(_reranker(profile, settings))
     return replace(profile, **changes)
@@ -63,6 +65,8 @@ def _reranker(profile: MemoryProfile, settings: Settings) -> dict[str, str | Non
     kind = _reranker_type(profile, settings)
     if settings.reranker_type is None:
         _refuse_idle(settings, kind)
+    if kind == "custom":
+        return {"reranker": kind, "reranker_model": settings.reranker_model or _own_class(settings)}
     if kind not in RERANKERS_WITH_MODEL:
         return {"reranker": kind}
     inherited = profile.reranker_model if profile.reranker == kind else None
@@ -77,7 +81,7 @@ def _reranker(profile: MemoryProfile, settings: Settings) -> dict[str, str | Non
 
 
 def _reranker_type(profile: MemoryProfile, settings: Settings) -> str:
-    kind = settings.reranker_type or profile.reranker
+    kind = settings.reranker_type or ("custom" if settings.reranker_class else profile.reranker)
     if kind != "none" or not settings.reranker_enabled:
         return kind
     if settings.reranker_type == "none":
@@ -85,11 +89,19 @@ def _reranker_type(profile: MemoryProfile, settings: Settings) -> str:
     return "late_interaction"  # the profile says none, the operator says true, and this one is always there
 
 
+def _own_class(settings: Settings) -> str:
+    if settings.reranker_class is None:
+        raise SettingsError("RERANKER_TYPE=custom needs RERANKER_CLASS, written package.module:Class")
+    return settings.reranker_class
+
+
 def _refuse_idle(settings: Settings, kind: str) -> None:
-    if settings.reranker_model and kind not in RERANKERS_WITH_MODEL:
+    if settings.reranker_model and kind not in (*RERANKERS_WITH_MODEL, "custom"):
         types = ", ".join(RERANKERS_WITH_MODEL)
         raise SettingsError(
             f"RERANKER_MODEL has no effect on the profile's {kind}: set RERANKER_TYPE to one of {types}"
         )
     if settings.reranker_url and kind != "remote":
         raise SettingsError(f"RERANKER_URL has no effect on the profile's {kind}: set RERANKER_TYPE=remote")
+    if settings.reranker_api_key and kind != "remote":
+        raise SettingsError(f"RERANKER_API_KEY has no effect on the profile's {kind}: set RERANKER_TYPE=remote")

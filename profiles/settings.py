@@ -20,7 +20,8 @@ from profiles.memory_profile import CHOICES, LIMITS, RerankerType, RetrieverType
 from profiles.nearest import did_you_mean
 
 PROJECT_FOLDER: Final = Path(__file__).resolve().parents[1]
-_MODEL_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_MODEL_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w.-]*)?", re.ASCII)
+_CLASS: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _LONGEST_SHOWN: Final = 60
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
         None,
         CHOICES["reranker"],
         "What reranks: late_interaction needs no weights of its own; qwen3, cross_encoder and remote put a model on "
-        "top of it.",
+        "top of it, custom the class that RERANKER_CLASS names.",
     )
     reranker_model: str | None = _setting(
         None,
@@ -119,6 +120,23 @@ class Settings(BaseSettings):
         None,
         "an http:// or https:// address",
         "The rerank server's address, for RERANKER_TYPE=remote. It reads the messages that it scores.",
+    )
+    reranker_api_key: SecretStr | None = _setting(
+        None,
+        "the key of the rerank server, without blanks",
+        "Sent to the rerank server as a bearer token, if it asks for one.",
+    )
+    reranker_class: str | None = _setting(
+        None,
+        "package.module:Class",
+        "A reranker of your own: a class with token_counts, score, close and key, made with the keyword profile (see "
+        "CONTRIBUTING.md). Its module's code is run.",
+    )
+    reranker_ab_test: bool | None = _setting(
+        None,
+        "true or false",
+        "Whether half of the people, always the same ones, are answered without the reranker, so that its worth can "
+        "be seen.",
     )
     reranker_preset: Annotated[Preset, _in_any_case(PRESETS)] = _choice(
         "production",
@@ -151,7 +169,7 @@ class Settings(BaseSettings):
     )
     models_allowed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = _setting(
         (),
-        "a comma-separated list of Hugging Face names such as BAAI/bge-reranker-v2-m3",
+        "a comma-separated list of Hugging Face names such as BAAI/bge-reranker-v2-m3, each with @revision to pin it",
         "Models that may be loaded beside the ones that the project names.",
     )
 
@@ -160,10 +178,10 @@ class Settings(BaseSettings):
     def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
-    @field_validator("discord_token")
+    @field_validator("discord_token", "reranker_api_key")
     @classmethod
-    def _is_one_word(cls, token: SecretStr | None) -> SecretStr | None:
-        words = token.get_secret_value().split() if token else []
+    def _is_one_word(cls, secret: SecretStr | None) -> SecretStr | None:
+        words = secret.get_secret_value().split() if secret else []
         _require(len(words) < 2)
         return SecretStr(words[0]) if words else None
 
@@ -192,6 +210,13 @@ class Settings(BaseSettings):
     def _is_http(cls, url: str | None) -> str | None:
         stripped = None if url is None else url.strip()
         _require(stripped is None or is_http_url(stripped))
+        return stripped
+
+    @field_validator("reranker_class")
+    @classmethod
+    def _is_class(cls, path: str | None) -> str | None:
+        stripped = None if path is None else path.strip()
+        _require(stripped is None or _CLASS.fullmatch(stripped) is not None)
         return stripped
 
     @field_validator("models_allowed")

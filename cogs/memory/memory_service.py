@@ -182,6 +182,7 @@ class MemoryService:
         collapse: bool = True,
         surface: Surface = "recall",
         instruction: str | None = None,
+        asker_id: int | None = None,
     ) -> Recall:
         """Find what was said.
 
@@ -193,14 +194,25 @@ class MemoryService:
             collapse: show messages of the same words once.
             surface: whose deadline holds: a person's /recall, or a reply that waits for its context.
             instruction: what "relevant" means, for rerankers that read one; None for the usual one.
+            asker_id: who takes part in an A/B test of the reranker, if there is one; None for nobody.
 
         Raises:
             InvalidQuery: there is nothing to look for, or too much.
             MemoryCogError: the store or the embedder failed.
         """
-        return await self._pipeline.recall(
-            query, scope, limit=limit, order=order, collapse=collapse, surface=surface, instruction=instruction
+        side = None if order is not None else self.reranker.side_of(asker_id)
+        recall = await self._pipeline.recall(
+            query,
+            scope,
+            limit=limit,
+            order=self.reranker.order_without if side == "A" else order,
+            collapse=collapse,
+            surface=surface,
+            instruction=instruction,
         )
+        if side is not None and asker_id is not None:
+            self.reranker.ab_test.note(scope.guild_id, asker_id, side, recall)
+        return recall
 
     async def build_context(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +34,14 @@ class ModelSources:
     Args:
         folder: where downloaded models are kept.
         allowed: names that may be loaded beside local folders.
+        api_key: for a rerank server.
+        own_class: the operator's own reranker, ``package.module:Class``, for profiles of the type "custom".
     """
 
     folder: Path
     allowed: frozenset[str] = DEFAULT_ALLOWED
+    api_key: str | None = field(default=None, repr=False)
+    own_class: str | None = None
 
     def has(self, model: str | None) -> bool:
         """Whether a model can be loaded without the network."""
@@ -50,7 +54,13 @@ class ModelSources:
         """Load the profile's reranker, fetching it first if need be. Raises the `ModelError` family."""
         if profile.reranker in ("qwen3", "cross_encoder"):
             self._bring(profile.reranker_model)
-        return load_reranker(profile, models_folder=self.folder, allowed=self.allowed)
+        return load_reranker(
+            profile,
+            models_folder=self.folder,
+            allowed=self.allowed,
+            api_key=self.api_key,
+            own_class=self.own_class if profile.reranker == "custom" else None,
+        )
 
     def load_encoder(self, profile: MemoryProfile) -> Encoder:
         """Load the profile's embedder, fetching it first if need be. Raises the `ModelError` family."""
@@ -71,9 +81,15 @@ class ModelSources:
 
 
 def model_sources(settings: Settings) -> ModelSources:
-    """What the operator's settings say: his models folder, or one in the data folder, and the names he allows."""
+    """What the operator's settings say: where models lie, which names he allows, his key and his own reranker."""
     folder = settings.models_folder or Path(settings.memory_data) / "models"
-    return ModelSources(folder, DEFAULT_ALLOWED | frozenset(settings.models_allowed))
+    key = settings.reranker_api_key
+    return ModelSources(
+        folder,
+        DEFAULT_ALLOWED | frozenset(settings.models_allowed),
+        api_key=None if key is None else key.get_secret_value(),
+        own_class=settings.reranker_class,
+    )
 
 
 class _Progress:

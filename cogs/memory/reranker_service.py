@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from cogs.memory.ab_test import ABTest
 from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
@@ -31,6 +32,7 @@ from cogs.memory.worker import ModelWorker
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cogs.memory.ab_test import Side
     from cogs.memory.model_reranking import ModelScores
     from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
     from cogs.memory.serving_model import LoadReranker
@@ -48,7 +50,7 @@ CHAT_INSTRUCTION = "Given a question about past messages of a chat, retrieve the
 MODEL_WEIGHT = 0.6
 """Share of a model's scaled log-odds in the fused order; the rest is the built-in ranking."""
 
-MODEL_TYPES = frozenset({"qwen3", "cross_encoder", "remote"})
+MODEL_TYPES = frozenset({"qwen3", "cross_encoder", "remote", "custom"})
 
 
 class RerankerService(RecordReranking):
@@ -83,6 +85,7 @@ class RerankerService(RecordReranking):
         if self._profile.reranker in MODEL_TYPES:
             self._reranking = ModelReranking(self._profile, self._worker, self._models, load=load)
         self._is_closed = False
+        self.ab_test = ABTest(self._profile.reranked_share)
         self._calls = 0
         self._top1_changed = 0
 
@@ -142,6 +145,8 @@ class RerankerService(RecordReranking):
             ModelError: it cannot be loaded or fails its test; the old one stays.
         """
         profile = profile or self._profile
+        if profile.reranked_share != self.ab_test.share:
+            self.ab_test = ABTest(profile.reranked_share)
         if profile.reranker not in MODEL_TYPES:
             old, self._reranking = self._reranking, None
             self._profile = profile
@@ -168,8 +173,18 @@ class RerankerService(RecordReranking):
             "reranker": self.name,
             "calls": self._calls,
             "top1_changed_share": self._top1_changed / self._calls if self._calls else 0.0,
+            **self.ab_test.get_statistics(),
             **({f"model_{k}": v for k, v in self._reranking.get_statistics().items()} if self._reranking else {}),
         }
+
+    def side_of(self, user_id: int | None) -> Side | None:
+        """Return somebody's side in the A/B test; None if there is no test, or nothing that it could test."""
+        return None if self._profile.reranker == "none" else self.ab_test.side(user_id)
+
+    @property
+    def order_without(self) -> Order:
+        """The order of side A: that of the stages before the last one."""
+        return "rrf" if self._reranking is None else "structure"
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ def test_another_type_brings_its_usual_model_not_the_profile_s(kind: str) -> Non
 
 
 def test_the_types_with_a_usual_model_are_types() -> None:
-    assert set(USUAL_MODELS) | {"none", "late_interaction"} == set(CHOICES["reranker"])
+    assert set(USUAL_MODELS) | {"none", "late_interaction", "custom"} == set(CHOICES["reranker"])
 
 
 def test_the_same_type_keeps_the_profile_s_model() -> None:
@@ -71,6 +71,27 @@ def test_a_remote_reranker_without_an_address_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"RERANKER_TYPE=remote needs RERANKER_URL"):
         laid_over("cpu", reranker_type="remote")
     assert laid_over("remote", reranker_url="http://127.0.0.1:9").reranker_url == "http://127.0.0.1:9"
+
+
+def test_a_class_of_one_s_own_takes_the_profile_s_place() -> None:
+    own = laid_over("cpu", reranker_class="my.rerankers:Best")
+    assert (own.reranker, own.reranker_model) == ("custom", "my.rerankers:Best")
+    assert laid_over("cpu", reranker_class="my.rerankers:Best", reranker_model="x").reranker_model == "x"
+    assert laid_over("cpu", reranker_class="my.rerankers:Best", reranker_enabled=False).reranker == "none"
+    assert laid_over("cpu", reranker_class="my.rerankers:Best", reranker_type="qwen3") == load_profile("cpu")
+    with pytest.raises(SettingsError, match=r"RERANKER_TYPE=custom needs RERANKER_CLASS, written package.module:Class"):
+        laid_over("cpu", reranker_type="custom")
+
+
+def test_a_key_without_a_server_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"RERANKER_API_KEY has no effect .* set RERANKER_TYPE=remote"):
+        laid_over("cpu", reranker_api_key="k")
+    assert laid_over("remote", reranker_api_key="k") == load_profile("remote")
+
+
+def test_an_ab_test_is_an_even_share() -> None:
+    assert laid_over("cpu", reranker_ab_test=True) == replace(load_profile("cpu"), reranked_share=0.5)
+    assert laid_over("cpu", reranker_ab_test=False) == load_profile("cpu")
 
 
 def test_enabling_a_reranker_where_the_profile_has_none_gives_the_built_in_one() -> None:

@@ -71,6 +71,8 @@ GOOD = [
     ("RERANKER_TYPE", "Cross_Encoder", "cross_encoder"),
     ("RERANKER_MODEL", "BAAI/bge-reranker-base", "BAAI/bge-reranker-base"),
     ("RERANKER_URL", "http://127.0.0.1:9000 ", "http://127.0.0.1:9000"),
+    ("RERANKER_CLASS", " my.rerankers:Best ", "my.rerankers:Best"),
+    ("RERANKER_AB_TEST", "true", True),
     ("RERANKER_PRESET", "Speed", "speed"),
     ("RERANKER_TOP_N", "100", 100),
     ("RERANKER_BATCH_SIZE", "16", 16),
@@ -81,6 +83,7 @@ GOOD = [
     ("KEYWORD_TOP_K", "1", 1),
     ("MODELS_FOLDER", "profiles", PROJECT_FOLDER / "profiles"),
     ("MODELS_ALLOWED", "a/b, BAAI/bge-m3 ,", ("a/b", "BAAI/bge-m3")),
+    ("MODELS_ALLOWED", "a/b@5c38ec7c,c/d@v1.0", ("a/b@5c38ec7c", "c/d@v1.0")),
 ]
 
 
@@ -101,7 +104,7 @@ BAD = [
     ("LOG_LEVEL", "warn", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL", "WARNING"),
     ("LOG_FORMAT", "xml", "one of text, json", None),
     ("RERANKER_ENABLED", "perhaps", "true or false", None),
-    ("RERANKER_TYPE", "qwen", "one of none, late_interaction, qwen3, cross_encoder, remote", "qwen3"),
+    ("RERANKER_TYPE", "qwen", "one of none, late_interaction, qwen3, cross_encoder, remote, custom", "qwen3"),
     ("RERANKER_URL", "localhost:80", "an http:// or https:// address", None),
     ("RERANKER_PRESET", "fastest", "one of production, quality, speed", None),
     ("RERANKER_TOP_N", "0", "a whole number from 1 to 100", None),
@@ -116,6 +119,9 @@ BAD = [
     ("MODELS_FOLDER", "no/such/folder", "an existing folder", None),
     ("MODELS_ALLOWED", "a/b,../../etc", "a comma-separated list", None),
     ("MODELS_ALLOWED", "http://host/model", "a comma-separated list", None),
+    ("RERANKER_CLASS", "os.system", "package.module:Class", None),
+    ("RERANKER_CLASS", "../evil:Class", "package.module:Class", None),
+    ("RERANKER_AB_TEST", "half", "true or false", None),
     ("MODELS_ALLOWED", "a/..", "a comma-separated list", None),
 ]
 
@@ -130,6 +136,19 @@ def test_a_bad_value_is_one_line_that_says_what_is_allowed(
     assert "\n" not in message
     assert ("did you mean" in message) == (meant is not None)
     assert meant is None or f"did you mean {meant!r}?" in message
+
+
+def test_a_secret_that_is_no_word_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(monkeypatch, RERANKER_API_KEY="two words")
+    assert message == "RERANKER_API_KEY must be the key of the rerank server, without blanks"
+    settings = read(monkeypatch, RERANKER_API_KEY=" key-of-the-server ")
+    assert settings.reranker_api_key is not None
+    assert settings.reranker_api_key.get_secret_value() == "key-of-the-server"
+    assert "key-of-the-server" not in repr(settings)
+
+
+def test_a_pin_that_is_no_revision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MODELS_ALLOWED must be a comma-separated list" in refusal(monkeypatch, MODELS_ALLOWED="a/b@../x")
 
 
 def test_every_problem_gets_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

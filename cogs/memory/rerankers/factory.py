@@ -108,6 +108,8 @@ def load_reranker(
             time_limit_s=max(deadlines, default=_DEFAULT_LIMIT_S),
             max_length=profile.max_length,
         )
+    if profile.reranker == "custom":
+        raise ModelUnavailable("The reranker is a class of the operator's own: RERANKER_CLASS must name it.")
     if profile.reranker not in ("qwen3", "cross_encoder"):
         raise ModelUnavailable(f"The profile's reranker is {profile.reranker}, which has no model to load.")
     limit_memory(profile.device, profile.memory_share)

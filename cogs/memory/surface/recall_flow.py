@@ -78,7 +78,11 @@ class RecallFlow:
         await self._services.history.search.add_candidates(guild, search.query, scope)
         settings = await self._services.settings.get(guild.id)
         recall = await self._services.memory.recall(
-            search.query, scope, limit=MAX_RESULTS, instruction=settings.instruction
+            search.query,
+            scope,
+            limit=MAX_RESULTS,
+            instruction=settings.instruction,
+            asker_id=interaction.user.id,
         )
         recall, unverified = await self._verified(_without(recall, search.related_to), search)
         shown, has_more = _slice(recall, search)
