@@ -58,14 +58,15 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.command == "doctor":
         from cogs.memory.surface.cli.doctor import doctor
 
-        return await doctor(profile, reason, settings, folder)
+        return await doctor(profile, reason, settings, folder, key=settings.database_key())
     if arguments.command == "evaluate":
         from cogs.memory.surface.cli.evaluate_command import evaluate
 
         return await evaluate(arguments, profile, model_sources(settings))
     if arguments.command in ("run", "console") and arguments.data is None:
         folder = SAMPLE_MEMORY
-    async with MemoryService.on_folder(profile, folder, sources=model_sources(settings)) as memory:
+    key = settings.database_key()
+    async with MemoryService.on_folder(profile, folder, sources=model_sources(settings), key=key) as memory:
         if arguments.command == "import":
             from cogs.memory.surface.cli.import_command import import_files
 

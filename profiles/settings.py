@@ -86,6 +86,17 @@ class Settings(BaseSettings):
         "the path of a folder",
         "The folder that the memory is kept in.",
     )
+    memory_key: SecretStr | None = _setting(
+        None,
+        "a passphrase",
+        "Encrypts the database: as long and random as you can keep safe, for without it nothing can be read again. "
+        "An existing database is encrypted by bot.py encrypt. Needs the package sqlcipher3.",
+    )
+    memory_key_file: Path | None = _setting(
+        None,
+        "a file with a passphrase in its first line, in place of MEMORY_KEY",
+        "The file that the passphrase is read from, such as a secret of Docker or systemd.",
+    )
     memory_profile: str = _setting(
         "auto",
         f"auto, one of {', '.join(TIERS)}, or the path of a .toml file",
@@ -178,6 +189,11 @@ class Settings(BaseSettings):
     def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in values.items() if not (isinstance(value, str) and not value.strip())}
 
+    @field_validator("memory_key")
+    @classmethod
+    def _is_trimmed(cls, key: SecretStr | None) -> SecretStr | None:
+        return SecretStr(key.get_secret_value().strip()) if key else None
+
     @field_validator("discord_token", "reranker_api_key")
     @classmethod
     def _is_one_word(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -194,7 +210,7 @@ class Settings(BaseSettings):
         _require(stripped.lower() in ("auto", *TIERS))
         return stripped.lower()
 
-    @field_validator("memory_data", "models_folder")
+    @field_validator("memory_data", "memory_key_file", "models_folder")
     @classmethod
     def _is_in_project(cls, folder: Path | None) -> Path | None:
         return None if folder is None else _absolute(folder, PROJECT_FOLDER)
@@ -224,6 +240,27 @@ class Settings(BaseSettings):
     def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         _require(all(_MODEL_NAME.fullmatch(name) for name in names))
         return names
+
+
+    def database_key(self) -> str | None:
+        """The passphrase of the database, from where it was put; None if there is none.
+
+        Raises:
+            SettingsError: two are set, or the file cannot be read or holds none.
+        """
+        if self.memory_key_file is None:
+            return None if self.memory_key is None else self.memory_key.get_secret_value()
+        if self.memory_key is not None:
+            raise SettingsError("MEMORY_KEY and MEMORY_KEY_FILE are both set: one of them must go")
+        try:
+            lines = self.memory_key_file.read_text(encoding="utf-8-sig").splitlines()
+        except OSError as error:
+            raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} is not text") from None  # it would show the key
+        if not lines or not lines[0].strip():
+            raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} holds no passphrase in its first line")
+        return lines[0].strip()
 
 
 def load_settings(*, env_file: Path | None = PROJECT_FOLDER / ".env", **overrides: object) -> Settings:

@@ -8,6 +8,7 @@
     │   ├── StoreLocked         another process has the data folder
     │   ├── StoreReadOnly       the folder or the disk refuses writes
     │   ├── StoreTooNew         written by a newer version
+    │   ├── KeyMismatch         the database is encrypted with another key, or with none
     │   └── StoreDamaged        the database cannot be read
     ├── ModelError
     │   ├── ModelNotAllowed     the name is not on the allow-list
@@ -53,6 +54,10 @@ class StoreReadOnly(StoreError):
 
 class StoreTooNew(StoreError):
     """The database was written by a newer version of the program."""
+
+
+class KeyMismatch(StoreError):
+    """The database is encrypted with another key than the one that is set, or only one of the two is there."""
 
 
 class StoreDamaged(StoreError):

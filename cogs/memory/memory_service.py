@@ -101,12 +101,16 @@ class MemoryService:
         sources: ModelSources | None = None,
         load: LoadEncoder | None = None,
         load_reranker: LoadReranker | None = None,
+        key: str | None = None,
     ) -> Self:
-        """Make a memory in a data folder, with the embedded store; models are kept beside it unless said otherwise."""
+        """Make a memory in a data folder, with the embedded store, encrypted where there is a ``key``.
+
+        Models are kept beside it unless said otherwise.
+        """
         worker = ModelWorker()
         return cls(
             profile,
-            SqliteStore(folder, executor=worker),
+            SqliteStore(folder, executor=worker, key=key),
             worker,
             sources or ModelSources(folder / "models"),
             load=load,

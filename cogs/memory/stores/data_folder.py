@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+
+_BLOCK = 1 << 20
+_SPARE = 8 << 20
+"""Bytes that a copy of the database leaves free."""
 
 
 class DataFolder:
@@ -23,6 +31,9 @@ class DataFolder:
 
     A folder that is made here is readable by its owner alone; one that exists keeps its mode. The files in
     it are always the owner's alone (SQLite gives its WAL the mode of the database).
+
+    What may stand beside them: ``memory.new…`` and ``memory.old…`` while one database takes the place of another,
+    ``memory-damaged-….db`` and ``memory-before-restore-….db``, copies that were put aside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +57,7 @@ class DataFolder:
             with folder_errors(self.path):
                 self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
                 self._take_lock()
-                self.database.with_suffix(".new").unlink(missing_ok=True)  # a rewriting that was cut off
+                self._clear_what_was_cut_off()
                 self._create_database()
         except StoreError:
             self.release()
@@ -61,6 +72,60 @@ class DataFolder:
     def bytes_on_disk(self) -> int:
         """Size of the database and its write-ahead log."""
         return sum(_size(self.path / name) for name in ("memory.db", "memory.db-wal"))
+
+    def check_room(self, needed: int) -> None:
+        """See that the disk has so many bytes free, and some to go on with.
+
+        Raises:
+            StoreReadOnly: it has not.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free < needed + _SPARE:
+            raise StoreReadOnly(
+                f"The disk of {self.path} has {free / 1e6:,.0f} MB free, and {(needed + _SPARE) / 1e6:,.0f} MB are needed."
+            )
+
+    def put_aside_damaged(self) -> str:
+        """Copy a database that cannot be read, and its log, once; return a sentence that names the copy."""
+        try:
+            name = f"memory-damaged-{self.database.stat().st_mtime_ns}.db"
+            if not (self.path / name).exists():
+                self.check_room(self.bytes_on_disk())
+                for end in ("-wal", ""):  # the database last: where it is, the copy is whole
+                    source = self.path / f"memory.db{end}"
+                    if source.exists():
+                        copy_private(source, self.path / f"{name}{end}")
+        except (OSError, StoreReadOnly) as error:
+            log.warning("the damaged database could not be copied: %s", error)
+            return ""
+        return f" A copy of it is kept as {name}."
+
+    def put_aside_present(self, stamp: str) -> str:
+        """Give the database, which nobody has open, a second name that stays when another takes its place."""
+        name = f"memory-before-restore-{stamp}.db"
+        for end in ("-wal", ""):
+            source = self.path / f"memory.db{end}"
+            if source.exists():
+                os.link(source, self.path / f"{name}{end}")
+        return name
+
+    def drop_what_was_put_aside(self) -> None:
+        """Remove the copies that were put aside: they hold what is to be forgotten. Raises OSError."""
+        for pattern in ("memory-damaged-*", "memory-before-restore-*"):
+            for file in self.path.glob(pattern):
+                discard(file)
+
+    def _clear_what_was_cut_off(self) -> None:
+        """Remove what is left of a rewriting, a conversion or a restoring that did not come to its end."""
+        for file in (*self.path.glob("memory.new*"), *self.path.glob("memory.old*")):
+            if file.is_dir():
+                for inner in file.iterdir():
+                    discard(inner)
+                file.rmdir()
+            elif self.database.exists() and file.samefile(self.database):
+                file.unlink()  # the second name of a database that is in place still
+            else:
+                discard(file)
 
     def _take_lock(self) -> None:
         lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, FILE_MODE)
@@ -102,6 +167,34 @@ def create_private(file: Path) -> None:
             os.fchmod(descriptor, FILE_MODE)
     finally:
         os.close(descriptor)
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file's bytes into one that its owner alone may read.
+
+    Raises:
+        OSError: a file or its folder refuses.
+    """
+    partial = target.with_name(f"{target.name}.part")
+    create_private(partial)
+    shutil.copyfile(source, partial)
+    durable_replace(partial, target)
+
+
+def discard(file: Path) -> None:
+    """Overwrite a file's bytes, then remove it; on a disk that writes elsewhere (SSD, snapshots) the old ones may last.
+
+    Raises:
+        OSError: the file or its folder refuses.
+    """
+    with file.open("r+b") as stream:
+        status = os.fstat(stream.fileno())
+        left = status.st_size if status.st_nlink == 1 else 0  # under its other name it is still needed
+        while left > 0:
+            left -= stream.write(bytes(min(left, _BLOCK)))
+        stream.flush()
+        os.fsync(stream.fileno())
+    file.unlink()
 
 
 def durable_replace(new: Path, old: Path) -> None:

@@ -14,6 +14,7 @@ from cogs.memory.stores import sqlite_search
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
 from cogs.memory.stores.sqlite_connections import Connections
+from cogs.memory.stores.sqlite_engine import SqliteEngine
 from cogs.memory.stores.sqlite_rows import require_ids, to_row
 from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
 
@@ -56,12 +57,20 @@ class SqliteStore:
         folder: where the database lives; made if missing.
         executor: the *one* worker thread that the vector index works in; None for one of its own.
         query_deadline_s: seconds after which a keyword search gives up.
+        key: the passphrase of the database; None keeps it unencrypted.
     """
 
-    def __init__(self, folder: Path, *, executor: Executor | None = None, query_deadline_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        executor: Executor | None = None,
+        query_deadline_s: float = 1.0,
+        key: str | None = None,
+    ) -> None:
         self._folder = DataFolder(folder)
         self._deadline_s = query_deadline_s
-        self._connections = Connections(self._folder.database)
+        self._connections = Connections(self._folder.database, SqliteEngine(key))
         self._vectors = SpaceVectors(self._connections, executor)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -72,6 +81,7 @@ class SqliteStore:
             StoreLocked: another process has the folder.
             StoreReadOnly: the folder refuses writes.
             StoreTooNew: a newer version wrote the database.
+            KeyMismatch: the database is encrypted and the key does not open it, or it is not encrypted and there is one.
             StoreDamaged: the database cannot be read; its file is left as it is.
         """
         self._folder.acquire()

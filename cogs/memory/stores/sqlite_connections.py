@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiosqlite
@@ -12,6 +13,7 @@ import aiosqlite
 from cogs.memory.exceptions import StoreDamaged, StoreError, StoreReadOnly
 from cogs.memory.stores.data_folder import create_private, durable_replace, folder_errors
 from cogs.memory.stores.migrations import migrate
+from cogs.memory.stores.sqlite_engine import DAMAGED, SqliteEngine, database_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +28,6 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16384",
 )
 _WRITER_PRAGMAS = (
-    "PRAGMA page_size = 8192",  # takes effect in a new file only; a vector of 384 dimensions fits ten times
     *_PRAGMAS,
     "PRAGMA synchronous = NORMAL",
     "PRAGMA secure_delete = ON",
@@ -42,9 +43,6 @@ class QueryInterrupted(StoreError):
 
 CLOSED = "The message store is closed."
 _NOT_WRITABLE = "The database cannot be written to: check the owner and permissions of the data folder."
-_DAMAGED = (
-    "The database is damaged and cannot be read: put a backup of it in its place, or move the file away to begin anew."
-)
 _IN_USE = "The database is in use by another program: try again when it has ended."
 _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_FULL: (
@@ -55,11 +53,12 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
         StoreReadOnly,
         "The disk refuses to read or write the database: check its free space and its health.",
     ),
+    sqlite3.SQLITE_NOMEM: (StoreError, "The machine has no memory left for the database: try again in a moment."),
     sqlite3.SQLITE_READONLY: (StoreReadOnly, _NOT_WRITABLE),
     sqlite3.SQLITE_PERM: (StoreReadOnly, _NOT_WRITABLE),
     sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, _NOT_WRITABLE),
-    sqlite3.SQLITE_CORRUPT: (StoreDamaged, _DAMAGED),
-    sqlite3.SQLITE_NOTADB: (StoreDamaged, _DAMAGED),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, DAMAGED),
+    sqlite3.SQLITE_NOTADB: (StoreDamaged, DAMAGED),
     sqlite3.SQLITE_INTERRUPT: (QueryInterrupted, "The search took too long and was stopped."),
     sqlite3.SQLITE_BUSY: (StoreError, _IN_USE),
     sqlite3.SQLITE_LOCKED: (StoreError, _IN_USE),
@@ -72,8 +71,9 @@ class Connections:
     Writes are one at a time: hold ``write_lock`` around each transaction and around what must stay in step with it.
     """
 
-    def __init__(self, database: Path, *, readers: int = 2) -> None:
+    def __init__(self, database: Path, engine: SqliteEngine | None = None, *, readers: int = 2) -> None:
         self._database = database
+        self._engine = engine or SqliteEngine()
         self._reader_count = readers
         self._writer: aiosqlite.Connection | None = None
         self._idle_readers: list[aiosqlite.Connection] = []
@@ -86,6 +86,8 @@ class Connections:
         if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
             raise StoreError(f"SQLite 3.37 or newer is needed, this Python brings {sqlite3.sqlite_version}.")
         try:
+            with folder_errors(self._database.parent):
+                self._engine.check(self._database)
             with engine_errors():
                 writer = await self._connect(_WRITER_PRAGMAS)
                 await _use_write_ahead_log(writer)
@@ -196,7 +198,7 @@ class Connections:
         return self._writer
 
     async def _connect(self, pragmas: Iterable[str]) -> aiosqlite.Connection:
-        connection = await aiosqlite.connect(self._database, isolation_level=None)
+        connection = await aiosqlite.Connection(partial(self._engine.connect, self._database), iter_chunk_size=64)
         self._all.append(connection)
         for pragma in pragmas:
             await connection.execute(pragma)
@@ -218,7 +220,7 @@ def engine_errors() -> Iterator[None]:
     """Translate SQLite's errors; mistakes of the program (wrong SQL, broken constraints) pass unchanged."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
+    except database_errors() as error:
         primary_code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary_code not in _SENTENCES:
             raise

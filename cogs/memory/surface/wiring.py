@@ -41,7 +41,8 @@ async def connect(bot: Bot) -> SurfaceServices:
     if memory is not None and not isinstance(memory, MemoryService):
         raise MemoryCogError(STALE)
     if memory is None:
-        memory = MemoryService.on_folder(*_choose(bot), sources=model_sources(load_settings()))
+        settings = load_settings()
+        memory = MemoryService.on_folder(*_choose(bot), sources=model_sources(settings), key=settings.database_key())
         await memory.start()
     services = _services(bot, memory, owns_memory=owns_memory)
     setattr(bot, SERVICES, services)

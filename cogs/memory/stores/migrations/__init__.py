@@ -17,6 +17,16 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(file.name[1:4]), file.read_text("utf-8")) for file in files]
 
 
+def require_known(version: int) -> None:
+    """See that a schema's version is one of ours. Raises StoreTooNew."""
+    newest = migrations()[-1][0]
+    if version > newest:
+        raise StoreTooNew(
+            f"The database was written by a newer version of this program (schema {version}, this one knows "
+            f"{newest}): update the program, or choose another data folder."
+        )
+
+
 async def migrate(connection: aiosqlite.Connection) -> int:
     """Bring the database to the newest version, one transaction a step; returns how many steps ran.
 
@@ -26,11 +36,7 @@ async def migrate(connection: aiosqlite.Connection) -> int:
     """
     steps = migrations()
     version = await _single_value(connection, "PRAGMA user_version")
-    if version > steps[-1][0]:
-        raise StoreTooNew(
-            f"The database was written by a newer version of this program (schema {version}, this one knows "
-            f"{steps[-1][0]}): update the program, or choose another data folder."
-        )
+    require_known(version)
     if version == 0 and await _single_value(connection, "SELECT count(*) FROM sqlite_master"):
         raise StoreDamaged(
             "The database belongs to another program: choose another data folder, or move the file away."

@@ -26,7 +26,9 @@ ANSWER = "Mars, known for its reddish appearance, is often referred to as the Re
 OTHERS = ("We moved the game to Thursday.", "The router needs port 8443 open.", "Sourdough starter is in the fridge.")
 
 
-async def doctor(profile: MemoryProfile, reason: str, settings: Settings, folder: Path) -> int:
+async def doctor(
+    profile: MemoryProfile, reason: str, settings: Settings, folder: Path, *, key: str | None = None
+) -> int:
     """Print what was found; return 1 when there is a problem, each told in one sentence."""
     hardware = await asyncio.to_thread(detect_hardware)
     console.print(f"[bold]machine[/]   {hardware}", highlight=False)
@@ -37,7 +39,7 @@ async def doctor(profile: MemoryProfile, reason: str, settings: Settings, folder
     )
     token = "set" if settings.discord_token else "not set: the bot starts as a local console"
     console.print(f"[bold]Discord[/]   DISCORD_TOKEN is {token}")
-    problems = [*await _check_models(profile), *await _check_folder(folder)]
+    problems = [*await _check_models(profile), *await _check_folder(folder, key)]
     for problem in problems:
         errors.print(f"problem: {problem}", style="red", markup=False)
     if not problems:
@@ -69,18 +71,19 @@ def _self_test(encoder: Encoder) -> str | None:
     return None
 
 
-async def _check_folder(folder: Path) -> list[str]:
+async def _check_folder(folder: Path, key: str | None) -> list[str]:
     existed = await asyncio.to_thread(folder.exists)
     try:
         if existed:
-            store = SqliteStore(folder)
+            store = SqliteStore(folder, key=key)
             await store.open()
             try:
                 stats = await store.stats()
             finally:
                 await store.close()
+            secrecy = "encrypted" if key else "not encrypted"
             size = stats.bytes_on_disk / 1e6
-            console.print(f"[bold]data[/]      {folder}: {stats.messages:,} messages, {size:.1f} MB")
+            console.print(f"[bold]data[/]      {folder}: {stats.messages:,} messages, {size:.1f} MB, {secrecy}")
         else:
             await asyncio.to_thread(_can_write, folder)
             console.print(f"[bold]data[/]      {folder}: will be made at the first start")
