@@ -48,24 +48,27 @@ def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
 
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry out a command that needs no Discord; return the exit code."""
+    from cogs.memory.surface.cli.upkeep_commands import COMMANDS, upkeep
+
+    if arguments.command in COMMANDS:
+        return await upkeep(arguments, Path(settings.memory_data), settings.database_key())
     from cogs.memory.memory_service import MemoryService, check_query
     from cogs.memory.model_loading import model_sources
 
     if arguments.command == "recall":
         check_query(arguments.query)  # before anything is loaded
     profile, reason = choose_profile(settings)
-    folder = Path(settings.memory_data)
+    folder, key = Path(settings.memory_data), settings.database_key()
     if arguments.command == "doctor":
         from cogs.memory.surface.cli.doctor import doctor
 
-        return await doctor(profile, reason, settings, folder, key=settings.database_key())
+        return await doctor(profile, reason, settings, folder, key=key)
     if arguments.command == "evaluate":
         from cogs.memory.surface.cli.evaluate_command import evaluate
 
         return await evaluate(arguments, profile, model_sources(settings))
     if arguments.command in ("run", "console") and arguments.data is None:
-        folder = SAMPLE_MEMORY
-    key = settings.database_key()
+        folder, key = SAMPLE_MEMORY, None
     async with MemoryService.on_folder(profile, folder, sources=model_sources(settings), key=key) as memory:
         if arguments.command == "import":
             from cogs.memory.surface.cli.import_command import import_files

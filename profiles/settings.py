@@ -241,7 +241,6 @@ class Settings(BaseSettings):
         _require(all(_MODEL_NAME.fullmatch(name) for name in names))
         return names
 
-
     def database_key(self) -> str | None:
         """The passphrase of the database, from where it was put; None if there is none.
 
@@ -257,7 +256,9 @@ class Settings(BaseSettings):
         except OSError as error:
             raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:
-            raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} is not text") from None  # it would show the key
+            raise SettingsError(
+                f"MEMORY_KEY_FILE {self.memory_key_file} is not text"
+            ) from None  # it would show the key
         if not lines or not lines[0].strip():
             raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} holds no passphrase in its first line")
         return lines[0].strip()

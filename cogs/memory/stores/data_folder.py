@@ -81,9 +81,8 @@ class DataFolder:
         """
         free = shutil.disk_usage(self.path).free
         if free < needed + _SPARE:
-            raise StoreReadOnly(
-                f"The disk of {self.path} has {free / 1e6:,.0f} MB free, and {(needed + _SPARE) / 1e6:,.0f} MB are needed."
-            )
+            has, needs = (f"{amount / 1e6:,.0f} MB" for amount in (free, needed + _SPARE))
+            raise StoreReadOnly(f"The disk of {self.path} has {has} free, and {needs} are needed.")
 
     def put_aside_damaged(self) -> str:
         """Copy a database that cannot be read, and its log, once; return a sentence that names the copy."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory.exceptions import StoreDamaged
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores import sqlite_reads as reads
 from cogs.memory.stores import sqlite_search
@@ -15,6 +13,7 @@ from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
 from cogs.memory.stores.sqlite_connections import Connections
 from cogs.memory.stores.sqlite_engine import SqliteEngine
+from cogs.memory.stores.sqlite_erasure import Eraser, Intent
 from cogs.memory.stores.sqlite_rows import require_ids, to_row
 from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
 
@@ -39,13 +38,11 @@ if TYPE_CHECKING:
     )
     from cogs.memory.stores.sqlite_rows import MessageRow
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _STORE = -1
 """The "guild" of settings that are the store's own."""
 _SPACE_KEY = "space"
-_SCRUB_KEY = "scrub"
 
 
 class SqliteStore:
@@ -72,6 +69,7 @@ class SqliteStore:
         self._deadline_s = query_deadline_s
         self._connections = Connections(self._folder.database, SqliteEngine(key))
         self._vectors = SpaceVectors(self._connections, executor)
+        self._eraser = Eraser(self._connections, self._vectors, self._folder)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
@@ -81,13 +79,17 @@ class SqliteStore:
             StoreLocked: another process has the folder.
             StoreReadOnly: the folder refuses writes.
             StoreTooNew: a newer version wrote the database.
-            KeyMismatch: the database is encrypted and the key does not open it, or it is not encrypted and there is one.
-            StoreDamaged: the database cannot be read; its file is left as it is.
+            KeyMismatch: the key does not open the database, or only one of the two is there.
+            StoreDamaged: the database cannot be read; its file is left as it is, and a copy of it put aside.
         """
         self._folder.acquire()
         try:
-            await self._connections.open()
-            await self._finish_erasure()
+            try:
+                await self._connections.open()
+            except StoreDamaged as error:
+                copy = await asyncio.to_thread(self._folder.put_aside_damaged)
+                raise StoreDamaged(f"{error}{copy}") from error
+            await self._eraser.resume()
             await self._use_last_space()
         except BaseException:
             await self.close()
@@ -95,6 +97,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish running writes, then close the database and unlock the folder; may be called twice."""
+        await self._eraser.close()
         while self._running:
             await asyncio.wait(self._running)
         try:
@@ -138,10 +141,10 @@ class SqliteStore:
         """Remove an author's, a channel's or a guild's messages, and their bytes from the disk; returns their number.
 
         Raises:
-            StoreError: nothing was removed; or, as the sentence then says, all was, but the disk is not clean yet.
+            StoreError: nothing was removed; or, as the sentence then says, some or all of it was; the rest follows.
         """
         require_ids(guild_id, *(i for i in (author_id, channel_id) if i is not None))
-        return await self._finish(self._erase(guild_id, author_id, channel_id))
+        return await self._finish(self._eraser.erase(Intent(guild_id, author_id, channel_id)))
 
     async def put_embeddings(self, embeddings: Sequence[Embedding]) -> int:
         """Store vectors of the current space; returns how many still fitted their message's text.
@@ -247,40 +250,6 @@ class SqliteStore:
             removed = self._vectors.submit_remove({guild_id: stored})
         await removed
         return len(stored)
-
-    async def _erase(self, guild_id: int, author_id: int | None, channel_id: int | None) -> int:
-        async with self._connections.write_lock:
-            async with self._connections.transaction(durable=True) as writer:
-                now_us = time.time_ns() // 1000
-                stored = await writes.erase(writer, guild_id, author_id, channel_id, now_us)
-                await writes.put_setting(writer, _STORE, _SCRUB_KEY, "pending")
-            removed = self._vectors.submit_remove({guild_id: stored})
-            try:
-                await self._scrub()
-            except StoreError as error:
-                raise StoreError(
-                    "The messages are removed and will not be found again, but their bytes could not all be cleared "
-                    f"from the disk; the next start tries again. {error}"
-                ) from error
-        await removed
-        return len(stored)
-
-    async def _finish_erasure(self) -> None:
-        """Clear the disk if an erasure was cut off before it came to that."""
-        if await reads.get_setting(self._connections, _STORE, _SCRUB_KEY) is None:
-            return
-        try:
-            async with self._connections.write_lock:
-                await self._scrub()
-        except StoreError as error:
-            log.warning("deleted text could not be cleared from the disk, the next start tries again: %s", error)
-
-    async def _scrub(self) -> None:
-        async with self._connections.transaction(durable=True) as writer:
-            await writes.optimize_search(writer)
-        await self._connections.rewrite()
-        async with self._connections.transaction() as writer:
-            await writes.put_setting(writer, _STORE, _SCRUB_KEY, None)
 
     async def _put_embeddings(self, embeddings: Sequence[Embedding]) -> int:
         async with self._connections.write_lock:

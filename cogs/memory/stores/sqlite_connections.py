@@ -170,6 +170,11 @@ class Connections:
             finally:
                 copy.unlink(missing_ok=True)
 
+    async def recycle_log(self) -> None:
+        """Have what is written next take the log's own place on the disk; the caller holds ``write_lock``."""
+        with engine_errors():
+            await _fetch_all(self._open_writer(), "PRAGMA wal_checkpoint(RESTART)")
+
     async def _replace_by(self, writer: aiosqlite.Connection, copy: Path) -> None:
         try:
             with engine_errors():

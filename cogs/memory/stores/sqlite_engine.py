@@ -99,13 +99,13 @@ class SqliteEngine:
         """
         address = f"{database.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         if self._passphrase is None:
-            connection = sqlite3.connect(address, isolation_level=None, uri=True)
-            connection.execute("PRAGMA page_size = 8192")  # for a new file: a vector of 384 numbers fits ten times
-            return connection
-        connection = cipher_library().connect(address, isolation_level=None, uri=True)
+            plain = sqlite3.connect(address, isolation_level=None, uri=True)
+            plain.execute("PRAGMA page_size = 8192")  # for a new file: a vector of 384 numbers fits ten times
+            return plain
+        connection: sqlite3.Connection = cipher_library().connect(address, isolation_level=None, uri=True)
         try:
             connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to stderr what is raised here anyway
-            connection.execute(f"PRAGMA key = \"{self.key_of(database)}\"")
+            connection.execute(f'PRAGMA key = "{self.key_of(database)}"')
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException as error:
             connection.close()
@@ -143,6 +143,7 @@ def is_plain(database: Path) -> bool:
 
 
 def cipher_library() -> Any:
+    """SQLCipher's DB-API module; it opens plain files as well. Raises StoreError where it is not installed."""
     try:
         from sqlcipher3 import dbapi2  # optional, and only those who encrypt pay for it
     except ImportError as error:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 2000
-"""Messages taken out at a time by an erasure."""
-
 _COLUMNS = ", ".join(MessageRow._fields)
 _OF_ROW = ", ".join(f"m.{name}" for name in MessageRow._fields)
 _ROWS = f"SELECT {_OF_ROW} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"  # noqa: S608  # constants
@@ -119,32 +116,39 @@ async def delete(writer: aiosqlite.Connection, guild_id: int, ids: Collection[in
     return stored
 
 
-async def erase(
-    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None, now_us: int
+async def erase_some(
+    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None, *, limit: int
 ) -> list[int]:
-    """Remove an author's, a channel's or a guild's messages, names and all; returns the ids that were stored."""
+    """Remove at most so many messages of an author, a channel or a guild; returns the ids that were stored."""
     conditions, parameters = ["guild_id = ?"], [guild_id]
     for column, value in (("author_id", author_id), ("channel_id", channel_id)):
         if value is not None:
             conditions.append(f"{column} = ?")
             parameters.append(value)
-    sql = f"SELECT id, created_us FROM messages WHERE {' AND '.join(conditions)} ORDER BY id"  # noqa: S608  # constants
-    doomed = list(await writer.execute_fetchall(sql, parameters))
-    ids = [row[0] for row in doomed]
-    for start in range(0, len(ids), _CHUNK):
-        await delete(writer, guild_id, ids[start : start + _CHUNK])
+    sql = f"SELECT id, created_us FROM messages WHERE {' AND '.join(conditions)} LIMIT ?"  # noqa: S608  # constants
+    doomed = list(await writer.execute_fetchall(sql, (*parameters, limit)))
+    if author_id is not None and channel_id is None and doomed:
+        await mark_erased(writer, guild_id, author_id, max(row[1] for row in doomed))
+    ids = [int(row[0]) for row in doomed]
+    return await delete(writer, guild_id, ids) if ids else []
+
+
+async def drop_names(
+    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None
+) -> None:
+    """Forget the name of a channel, or those of all channels of a guild; of an author there is none apart."""
     if author_id is None:
         await writer.execute(
             "DELETE FROM channels WHERE guild_id = ?1 AND (?2 IS NULL OR id = ?2)", (guild_id, channel_id)
         )
-    elif channel_id is None:
-        until = max([now_us, *(row[1] for row in doomed)])
-        await writer.execute(
-            "INSERT INTO erasures VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET until_us = max(until_us, excluded.until_us)",
-            (guild_id, author_id, until),
-        )
-    return ids
+
+
+async def mark_erased(writer: aiosqlite.Connection, guild_id: int, author_id: int, until_us: int) -> None:
+    """Refuse from now on what an author wrote up to a time."""
+    await writer.execute(
+        "INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until_us = max(until_us, excluded.until_us)",
+        (guild_id, author_id, until_us),
+    )
 
 
 async def put_embeddings(

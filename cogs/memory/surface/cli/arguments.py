@@ -40,6 +40,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     _add_import(command("import", "take in servers exported by DiscordChatExporter as JSON"))
     _add_recall(command("recall", "answer one question"))
     _add_evaluate(command("evaluate", "measure recall on labelled chat (recall-eval/1 files)"))
+    _add_folder(command("backup", "write a verified copy of the memory into a folder, also while the bot runs"))
+    _add_restore(command("restore", "put a backup back; what was forgotten since stays forgotten"))
+    command("encrypt", "encrypt the database with the key in MEMORY_KEY or MEMORY_KEY_FILE")
+    command("decrypt", "turn an encrypted database into a plain one")
     command("doctor", "show hardware, profile, models and data folder, and test them")
     arguments = parser.parse_args(argv)
     arguments.command = arguments.command or "run"
@@ -71,6 +75,15 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reranker", choices=names, metavar="NAME", help=f"rank by one of: {', '.join(names)}")
     parser.add_argument("--no-rerank", action="store_true", help="retrieval order: fused keyword and vector search")
     parser.add_argument("--compare", action="store_true", help="every stage on the same questions, side by side")
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of the backup")
+
+
+def _add_restore(parser: argparse.ArgumentParser) -> None:
+    _add_folder(parser)
+    parser.add_argument("--force", action="store_true", help="also where a memory is; that one is kept beside it")
 
 
 def _count(text: str) -> int:
