@@ -7,8 +7,9 @@
     ├── StoreError
     │   ├── StoreLocked         another process has the data folder
     │   ├── StoreReadOnly       the folder or the disk refuses writes
+    │   ├── StoreBusy           another program holds the database
     │   ├── StoreTooNew         written by a newer version
-    │   ├── KeyMismatch         the database is encrypted with another key, or with none
+    │   ├── KeyMismatch         the key that is set does not open the database
     │   └── StoreDamaged        the database cannot be read
     ├── ModelError
     │   ├── ModelNotAllowed     the name is not on the allow-list
@@ -23,9 +24,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class MemoryCogError(Exception):
     """Base of every expected failure."""
+
+    may_pass: ClassVar[bool] = False
+    """Whether the same may work later, because the disk, the file or another program is at fault."""
 
 
 class InvalidQuery(MemoryCogError, ValueError):
@@ -51,17 +57,27 @@ class StoreLocked(StoreError):
 class StoreReadOnly(StoreError):
     """The data folder or the disk refuses writes."""
 
+    may_pass = True
+
+
+class StoreBusy(StoreError):
+    """Another program holds the database; it will let go of it."""
+
+    may_pass = True
+
 
 class StoreTooNew(StoreError):
     """The database was written by a newer version of the program."""
 
 
 class KeyMismatch(StoreError):
-    """The database is encrypted with another key than the one that is set, or only one of the two is there."""
+    """The key that is set does not open the database, only one of the two is there, or nothing that could use it."""
 
 
 class StoreDamaged(StoreError):
     """The database file cannot be read."""
+
+    may_pass = True
 
 
 class ModelError(MemoryCogError):

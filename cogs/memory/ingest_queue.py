@@ -130,6 +130,8 @@ class IngestQueue:
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Apply what waits, within ``timeout_s``, and stop; the backlog of vectors is taken up at the next start."""
+        if not self._tasks:
+            return
         try:
             async with asyncio.timeout(timeout_s):
                 await self.stored()

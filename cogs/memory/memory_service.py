@@ -124,10 +124,10 @@ class MemoryService:
             StoreError: the store cannot be opened.
             ModelUnavailable: the embedded model cannot be loaded.
         """
-        await self.store.open()
         try:
+            await self.store.open()
             await self.store.use_space(await self.embedding.start())
-        except BaseException:  # an open database keeps the process from ending
+        except BaseException:  # an open database or the worker would keep the process from ending
             await self.close()
             raise
         self.queue.start()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 
-from cogs.memory.exceptions import StoreDamaged, StoreError, StoreReadOnly
+from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly
 from cogs.memory.stores.data_folder import create_private, durable_replace, folder_errors
 from cogs.memory.stores.migrations import migrate
 from cogs.memory.stores.sqlite_engine import DAMAGED, SqliteEngine, database_errors
@@ -60,8 +60,8 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_CORRUPT: (StoreDamaged, DAMAGED),
     sqlite3.SQLITE_NOTADB: (StoreDamaged, DAMAGED),
     sqlite3.SQLITE_INTERRUPT: (QueryInterrupted, "The search took too long and was stopped."),
-    sqlite3.SQLITE_BUSY: (StoreError, _IN_USE),
-    sqlite3.SQLITE_LOCKED: (StoreError, _IN_USE),
+    sqlite3.SQLITE_BUSY: (StoreBusy, _IN_USE),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, _IN_USE),
 }
 
 
@@ -180,10 +180,10 @@ class Connections:
             with engine_errors():
                 [[busy, *_]] = await _fetch_all(writer, "PRAGMA wal_checkpoint(TRUNCATE)")
             if busy:
-                raise StoreError(_IN_USE)  # a log that still holds something would be replayed onto the copy
+                raise StoreBusy(_IN_USE)  # a log that still holds something would be replayed onto the copy
             await self._disconnect()
             if self._database.with_name("memory.db-wal").exists():  # the last one out would have removed it
-                raise StoreError(_IN_USE)
+                raise StoreBusy(_IN_USE)
             durable_replace(copy, self._database)
         finally:
             await self._disconnect()

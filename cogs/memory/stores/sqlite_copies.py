@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
-from cogs.memory.exceptions import StoreDamaged, StoreError
+from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError
 from cogs.memory.stores.data_folder import create_private, discard, durable_replace, folder_errors
 from cogs.memory.stores.migrations import require_known
 from cogs.memory.stores.sqlite_connections import engine_errors
@@ -103,12 +103,12 @@ def fold_log(database: Path, engine: SqliteEngine) -> None:
     """Bring what stands in the write-ahead log into the database, and remove the log.
 
     Raises:
-        StoreError: another program has the database open.
+        StoreBusy: another program has the database open.
     """
     with engine_errors(), closing(engine.connect(database)) as connection:
         [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy or database.with_name(f"{database.name}-wal").exists():
-        raise StoreError(_IN_THE_WAY)
+        raise StoreBusy(_IN_THE_WAY)
 
 
 def engine_of(database: Path, engine: SqliteEngine) -> SqliteEngine:

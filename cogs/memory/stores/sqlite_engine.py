@@ -13,7 +13,7 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from cogs.memory.exceptions import KeyMismatch, StoreDamaged, StoreError
+from cogs.memory.exceptions import KeyMismatch, StoreDamaged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,9 +70,9 @@ class SqliteEngine:
         """See that a file is what this engine opens, as far as its first page tells; a new file is.
 
         Raises:
-            KeyMismatch: it is encrypted and there is no key, or the other way round.
+            KeyMismatch: it is encrypted and there is no key, or the other way round; or the package that encrypts is
+                missing.
             StoreDamaged: it is neither an encrypted nor a plain database.
-            StoreError: the package for encrypted databases is missing.
             OSError: it cannot be read.
         """
         if self.encrypts:
@@ -94,8 +94,7 @@ class SqliteEngine:
         """Open a file, making it if it is not there; deriving a key takes a few tenths of a second.
 
         Raises:
-            KeyMismatch: the key does not open it.
-            StoreError: the package for encrypted databases is missing.
+            KeyMismatch: the key does not open it, or the package that encrypts is missing.
         """
         address = f"{database.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         if self._passphrase is None:
@@ -143,11 +142,11 @@ def is_plain(database: Path) -> bool:
 
 
 def cipher_library() -> Any:
-    """SQLCipher's DB-API module; it opens plain files as well. Raises StoreError where it is not installed."""
+    """SQLCipher's DB-API module; it opens plain files as well. Raises KeyMismatch where it is not installed."""
     try:
         from sqlcipher3 import dbapi2  # optional, and only those who encrypt pay for it
     except ImportError as error:
-        raise StoreError(NO_LIBRARY) from error
+        raise KeyMismatch(NO_LIBRARY) from error
     return dbapi2
 
 

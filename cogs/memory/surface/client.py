@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -18,6 +19,7 @@ from cogs.memory.surface.command_sync import sync_commands
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.listeners import NO_CONTENT
 from cogs.memory.surface.services import SERVICES
+from cogs.memory.surface.texts import texts_of
 from profiles import ProfileError, SettingsError
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 5.0
 """Seconds that closing may take; what is not applied by then comes with the catch-up after the next start."""
+REOPEN_S: Final = 60.0
+"""Seconds after which a memory that could not be opened is tried again, if nobody asks before."""
 REFUSED: Final = (
     "Discord refuses the token: copy it again from the developer portal (your application → Bot → Reset Token) "
     "into DISCORD_TOKEN."
@@ -49,6 +53,10 @@ def memory_intents() -> discord.Intents:
 
 class MemoryTree(app_commands.CommandTree["MemoryBot"]):
     """Tells the failures that no cog tells."""
+
+    async def interaction_check(self, interaction: discord.Interaction[MemoryBot], /) -> bool:
+        """Go on, unless there is no memory to ask; then say so."""
+        return not await interaction.client.memory_is_out_of_order(interaction)
 
     async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
         """Tell what went wrong, unless the command's own cog does."""
@@ -78,11 +86,67 @@ class MemoryBot(commands.AutoShardedBot):
         )
         self.memory_profile = profile
         self.memory_folder = folder
+        self.memory_problem: str | None = None
+        """Why there is no memory at the moment."""
+        self._asked = asyncio.Event()
+        self._reopening: asyncio.Task[None] | None = None
 
     async def setup_hook(self) -> None:
         """Open the memory and bring the commands up to date, before the first event."""
-        await self.load_extension("cogs.memory")
+        await self._open_memory()
+        if self.memory_problem is not None:
+            self._reopening = asyncio.create_task(self._reopen_memory(), name="memory reopening")
+
+    async def close(self) -> None:
+        """Leave Discord and let go of the memory."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+        await super().close()
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Answer the buttons of a memory that is not there; what the tree gets, it answers itself."""
+        if interaction.type in (discord.InteractionType.component, discord.InteractionType.modal_submit):
+            await self.memory_is_out_of_order(interaction)
+
+    async def memory_is_out_of_order(self, interaction: discord.Interaction[Any]) -> bool:
+        """Whether there is no memory; if so, tell the user why, and look whether it can be opened by now."""
+        if self.memory_problem is None:
+            return False
+        self._asked.set()
+        sentence = texts_of(interaction).out_of_order.format(reason=self.memory_problem)
+        await Failures().report(interaction, MemoryCogError(sentence))
+        return True
+
+    async def _open_memory(self) -> None:
+        """Load the memory; stay without one where the disk or the file is at fault and may be mended meanwhile.
+
+        Raises:
+            ExtensionFailed: it cannot be loaded for another reason, which only its operator can mend.
+        """
+        try:
+            await self.load_extension("cogs.memory")
+        except commands.ExtensionFailed as error:
+            # Not by its class: discord.py drops the modules of an extension that failed, and imports others next time.
+            if not getattr(error.original, "may_pass", False):
+                raise
+            if self.memory_problem != str(error.original):
+                log.error("The bot runs without its memory: %s", error.original)
+            self.memory_problem = str(error.original)
+            return
+        self.memory_problem = None
         await sync_commands(self)
+
+    async def _reopen_memory(self) -> None:
+        while self.memory_problem is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(REOPEN_S):
+                    await self._asked.wait()
+            self._asked.clear()
+            try:
+                await self._open_memory()
+            except (commands.ExtensionFailed, discord.HTTPException) as error:
+                log.error("The memory could not be opened again", exc_info=error)
+        log.info("The memory is back")
 
     async def on_ready(self) -> None:
         """Say that the bot is there."""

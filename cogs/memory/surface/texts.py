@@ -85,6 +85,7 @@ class Texts:
     not_allowed: str = "You may not use this here."
     ask_again: str = "That was too long ago to go on from here; please ask again with /recall."
     starting: str = "The memory is still starting; try again in a moment."
+    out_of_order: str = "The memory is out of order, and is tried again by itself. {reason}"
     unknown_command: str = "This command has changed; wait a minute and try again."
     went_wrong: str = "Something went wrong here; the error id is {error_id}."
 

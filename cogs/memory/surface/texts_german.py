@@ -61,6 +61,7 @@ GERMAN: Final = Texts(
     not_allowed="Das darfst du hier nicht.",
     ask_again="Das ist zu lange her, um hier weiterzumachen; frag bitte neu mit /recall.",
     starting="Das Gedächtnis startet noch; versuch es gleich noch einmal.",
+    out_of_order="Das Gedächtnis ist außer Betrieb und wird von selbst wieder versucht. {reason}",
     unknown_command="Dieser Befehl hat sich geändert; versuch es in einer Minute noch einmal.",
     went_wrong="Hier ist etwas schiefgegangen; die Fehlernummer ist {error_id}.",
 )
