@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -86,6 +87,16 @@ async def test_a_key_that_does_not_fit_is_told_in_one_sentence(
     assert (tmp_path / "memory.db").read_bytes() == before
     assert capfd.readouterr() == ("", "")
     await (await opened(tmp_path, made_with)).close()
+
+
+async def test_what_is_in_the_log_alone_is_found_after_a_crash(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "memory")
+    await store.upsert([message(1)])
+    shutil.copytree(tmp_path / "memory", tmp_path / "crashed")
+    await store.close()
+    again = await opened(tmp_path / "crashed")
+    assert (await again.stats()).messages == 1
+    await again.close()
 
 
 async def test_an_encrypted_file_that_was_cut_off_is_damaged(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def _put_in_place(folder: DataFolder, engine: SqliteEngine, present_size: int, *
     fold_log(staged(folder), engine)
     if present_size and not is_damaged:
         fold_log(folder.database, engine)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     with folder_errors(folder.path):
         aside = folder.put_aside_present(stamp) if present_size else None
         for end in ("-wal", "-shm"):  # a log left there would be replayed onto the restored database

@@ -24,8 +24,6 @@ CIPHER_PAGE: Final = 4096
 """Bytes of an encrypted page, the default of SQLCipher 4."""
 ITERATIONS: Final = 256_000
 """Rounds of PBKDF2-HMAC-SHA512 from the passphrase to the key, as SQLCipher 4 does it."""
-_SMALLEST: Final = 16 * CIPHER_PAGE
-"""Bytes that a file with our tables has at least."""
 _DISTINCT: Final = 200
 """Different byte values in a page of ciphertext, at least; text and zeros have far fewer."""
 
@@ -151,4 +149,4 @@ def cipher_library() -> Any:
 
 
 def _looks_encrypted(page: bytes, size: int) -> bool:
-    return size >= _SMALLEST and size % CIPHER_PAGE == 0 and len(set(page)) >= _DISTINCT
+    return size % CIPHER_PAGE == 0 and len(set(page)) >= _DISTINCT
