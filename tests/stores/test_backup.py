@@ -58,7 +58,7 @@ async def test_a_backup_taken_while_messages_come_in_is_one_moment_of_the_memory
     finally:
         os.umask(before)
     assert all(1000 <= count <= 1400 and count % 2 == 0 for count in counts)
-    assert {file.name: file.stat().st_mode & 0o777 for file in backup.iterdir()} == {  # noqa: ASYNC240
+    assert {file.name: file.stat().st_mode & 0o777 for file in backup.iterdir()} == {
         "memory.db": 0o600,
         "backup.json": 0o600,
     }
@@ -219,9 +219,9 @@ async def test_an_older_backup_stays_whole_until_the_new_one_is(
     async with opened(folder) as store:
         await store.upsert([message(1)])
         take(folder, backup)
-        older = {file.name: file.read_bytes() for file in backup.iterdir()}  # noqa: ASYNC240
+        older = {file.name: file.read_bytes() for file in backup.iterdir()}
         with monkeypatch.context() as patch:
             patch.setattr("cogs.memory.stores.sqlite_backup.require_whole", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 take(folder, backup)
-        assert {file.name: file.read_bytes() for file in backup.iterdir()} == older  # noqa: ASYNC240
+        assert {file.name: file.read_bytes() for file in backup.iterdir()} == older
