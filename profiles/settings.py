@@ -26,6 +26,8 @@ _LONGEST_SHOWN: Final = 60
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LogFormat = Literal["text", "json"]
+ChatProvider = Literal["extractive", "openai", "local"]
+CHAT_PROVIDERS: Final[tuple[str, ...]] = get_args(ChatProvider)
 
 
 def _in_any_case(words: tuple[str, ...]) -> BeforeValidator:
@@ -173,6 +175,39 @@ class Settings(BaseSettings):
     vector_top_k: int | None = _number("vector_candidates", "Candidates found by vectors.")
     keyword_top_k: int | None = _number("keyword_candidates", "Candidates found by keywords.")
 
+    chat_provider: Annotated[ChatProvider, _in_any_case(CHAT_PROVIDERS)] = _choice(
+        "extractive",
+        CHAT_PROVIDERS,
+        "What writes replies: extractive quotes the memory and needs no language model; openai asks a server, local "
+        "runs a model in the bot.",
+    )
+    chat_base_url: str | None = _setting(
+        None,
+        "an http:// or https:// address",
+        "The chat server's address, for CHAT_PROVIDER=openai: Ollama's is http://127.0.0.1:11434/v1. It reads the "
+        "conversation and the quotes.",
+    )
+    chat_api_key: SecretStr | None = _setting(
+        None,
+        "the chat server's key, without blanks",
+        "The key that the chat server asks for; unset for servers that ask for none.",
+    )
+    chat_model: str | None = _setting(
+        None,
+        "the server's name for its model, a Hugging Face name, or a local folder",
+        "The language model. Unset, local runs Qwen/Qwen3-0.6B.",
+    )
+    chat_timeout_s: Annotated[float, Field(ge=1, le=600)] = _setting(
+        60.0,
+        "a number from 1 to 600",
+        "Seconds that a reply may take; half of them may pass before its first words. Then the quotes answer.",
+    )
+    chat_max_tokens: Annotated[int, Field(ge=16, le=4096)] = _setting(
+        512,
+        "a whole number from 16 to 4096",
+        "Tokens of a reply at most.",
+    )
+
     models_folder: Path | None = _setting(
         None,
         "an existing folder",
@@ -194,7 +229,7 @@ class Settings(BaseSettings):
     def _is_trimmed(cls, key: SecretStr | None) -> SecretStr | None:
         return SecretStr(key.get_secret_value().strip()) if key else None
 
-    @field_validator("discord_token", "reranker_api_key")
+    @field_validator("discord_token", "reranker_api_key", "chat_api_key")
     @classmethod
     def _is_one_word(cls, secret: SecretStr | None) -> SecretStr | None:
         words = secret.get_secret_value().split() if secret else []
@@ -221,7 +256,7 @@ class Settings(BaseSettings):
         _require(folder is None or os.path.isdir(folder))  # noqa: PTH112 — Path.is_dir raises where a parent is closed
         return folder
 
-    @field_validator("reranker_url")
+    @field_validator("reranker_url", "chat_base_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         stripped = None if url is None else url.strip()

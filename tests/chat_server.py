@@ -74,6 +74,8 @@ class BreakOff:
     text: str = ""
     cleanly: bool = False
     """Whether the response ends in good order: no error at the client, but no end of the answer either."""
+    before_headers: bool = False
+    """Whether not even a status comes."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,9 @@ class ChatServer:
         return response
 
     async def _break_off(self, request: web.Request, broken: BreakOff) -> web.StreamResponse:
+        if broken.before_headers and request.transport is not None:
+            request.transport.abort()
+            raise ConnectionResetError
         response = await _events(request)
         for piece in _pieces(broken.text):
             await response.write(_event({"content": piece}))

@@ -58,13 +58,18 @@ def blocks(text: str) -> list[Block]:
     safe = []
     for block in _parsed(_UNSEEN.sub("", text).split("\n")):
         if block.language is None:
-            shown = _PROSE.sub(_safe_piece, block.text).lstrip("\n").rstrip()
+            shown = safe_prose(block.text).lstrip("\n").rstrip()
         else:
             shown = _TICKS.sub(lambda run: "\u200b".join(run[0]), block.text)
             shown = _MENTION.sub("@\u200b", shown).strip("\n")
         if shown.strip():
             safe.append(Block(shown, block.language))
     return safe
+
+
+def safe_prose(text: str) -> str:
+    """Return a text without fenced code so that it pings nobody, unfurls nothing and closes what it opens."""
+    return _PROSE.sub(_safe_piece, text)
 
 
 def _parsed(lines: list[str]) -> Iterator[Block]:

@@ -136,7 +136,7 @@ class JsonClient:
             raise ModelUnavailable(f"The address of the {what} must begin with http:// or https://.")
         self.address = f"{base.scheme}://{base.netloc.decode('ascii')}{base.path}".rstrip("/")
         """Where it is, without a user name or password."""
-        is_here = _is_loopback(base.host)
+        is_here = is_loopback(base.host)
         headers = {"Accept-Encoding": "identity"}  # a small compressed answer may unpack to gigabytes
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -263,7 +263,8 @@ def _retry_after(response: httpx2.Response) -> float:
     return float(value) if value.isascii() and value.isdigit() else 0.0
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -17,7 +17,7 @@ from profiles.loading import TIERS
 from profiles.settings import PROJECT_FOLDER
 
 NAMES = [field.upper() for field in Settings.model_fields]
-SECRETS = ["DISCORD_TOKEN"]
+SECRETS = ["DISCORD_TOKEN", "CHAT_API_KEY"]
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
@@ -37,6 +37,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert found.memory_data == PROJECT_FOLDER / "data/memory"
     assert (found.memory_profile, found.log_level, found.log_format) == ("auto", "INFO", "text")
     assert (found.reranker_preset, found.models_allowed) == ("production", ())
+    assert (found.chat_provider, found.chat_timeout_s, found.chat_max_tokens) == ("extractive", 60, 512)
     rest = set(Settings.model_fields) - {
         "memory_data",
         "memory_profile",
@@ -44,6 +45,9 @@ def test_nothing_set_gives_the_defaults() -> None:
         "log_format",
         "reranker_preset",
         "models_allowed",
+        "chat_provider",
+        "chat_timeout_s",
+        "chat_max_tokens",
     }
     assert {getattr(found, field) for field in rest} == {None}
 
@@ -81,6 +85,11 @@ GOOD = [
     ("RETRIEVER_TYPE", "rrf", "rrf"),
     ("VECTOR_TOP_K", "1000", 1000),
     ("KEYWORD_TOP_K", "1", 1),
+    ("CHAT_PROVIDER", "OpenAI", "openai"),
+    ("CHAT_BASE_URL", " http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
+    ("CHAT_MODEL", "llama3.1", "llama3.1"),
+    ("CHAT_TIMEOUT_S", "7.5", 7.5),
+    ("CHAT_MAX_TOKENS", "16", 16),
     ("MODELS_FOLDER", "profiles", PROJECT_FOLDER / "profiles"),
     ("MODELS_ALLOWED", "a/b, BAAI/bge-m3 ,", ("a/b", "BAAI/bge-m3")),
     ("MODELS_ALLOWED", "a/b@5c38ec7c,c/d@v1.0", ("a/b@5c38ec7c", "c/d@v1.0")),
@@ -116,6 +125,11 @@ BAD = [
     ("RETRIEVER_TYPE", "vectors", "one of hybrid, rrf, vector, keyword", "vector"),
     ("VECTOR_TOP_K", "1001", "a whole number from 1 to 1000", None),
     ("KEYWORD_TOP_K", "nan", "a whole number from 1 to 1000", None),
+    ("CHAT_PROVIDER", "locale", "one of extractive, openai, local", "local"),
+    ("CHAT_BASE_URL", "localhost", "an http:// or https:// address", None),
+    ("CHAT_TIMEOUT_S", "0.5", "a number from 1 to 600", None),
+    ("CHAT_TIMEOUT_S", "nan", "a number from 1 to 600", None),
+    ("CHAT_MAX_TOKENS", "5000", "a whole number from 16 to 4096", None),
     ("MODELS_FOLDER", "no/such/folder", "an existing folder", None),
     ("MODELS_ALLOWED", "a/b,../../etc", "a comma-separated list", None),
     ("MODELS_ALLOWED", "http://host/model", "a comma-separated list", None),
@@ -215,7 +229,9 @@ def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ("name", "value"),
     [
         ("DISCORD_TOKEN", "hunter2 hunter2"),
+        ("CHAT_API_KEY", "hunter2 hunter2"),
         ("RERANKER_URL", "ftp://u:hunter2@h/"),
+        ("CHAT_BASE_URL", "ftp://u:hunter2@h/"),
     ],
 )
 def test_an_error_shows_no_secret_even_in_its_traceback(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
