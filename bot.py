@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 # Before anything imports torch or NumPy: idle threads must not spin on a small machine's few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if __name__ == "__main__":  # before the imports, which take a while: to be stopped while starting is no failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.surface.cli.arguments import parse_arguments
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     import argparse
 
     from profiles import MemoryProfile, Settings
-
-LOG_LINE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
 """Where the console keeps the sample server when no data folder is named: apart from the bot's own memory."""
@@ -90,7 +90,7 @@ def _reranker_asked(arguments: argparse.Namespace) -> str | None:
 
 
 def run_discord(token: str, settings: Settings) -> int:
-    """Run the Discord bot until it is told to stop; return the exit code."""
+    """Run the Discord bot; return the exit code if it ends by itself."""
     from cogs.memory.surface.client import run_bot
 
     profile, reason = choose_profile(settings)
@@ -98,39 +98,16 @@ def run_discord(token: str, settings: Settings) -> int:
     return run_bot(token, profile, Path(settings.memory_data))
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object per line, for a log collector."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON."""
-        entry = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-def _set_up_logging(settings: Settings, *, quiet: bool) -> None:
-    """Log to stderr; a command that answers in the terminal only logs what is wrong."""
-    level = max(logging.WARNING, logging.getLevelName(settings.log_level)) if quiet else settings.log_level
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(LOG_LINE))
-    logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("faiss").setLevel(logging.WARNING)  # it logs every instruction set it tries
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a command; expected failures end in one sentence and exit code 1."""
+    from cogs.memory.surface.log_setup import set_up_logging
+
     arguments = parse_arguments(argv)
     try:
         settings = load_settings(
             memory_data=arguments.data, memory_profile=arguments.profile, reranker_type=_reranker_asked(arguments)
         )
-        _set_up_logging(settings, quiet=settings.discord_token is None or arguments.command != "run")
+        set_up_logging(settings, quiet=settings.discord_token is None or arguments.command != "run")
         if arguments.command == "run" and settings.discord_token is None:
             console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")
         if arguments.command == "run" and settings.discord_token is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from cogs.memory.surface.command_sync import sync_commands
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.listeners import NO_CONTENT
 from cogs.memory.surface.services import SERVICES
+from cogs.memory.surface.stop_signal import StopSignal, end_process
 from cogs.memory.surface.texts import texts_of
 from profiles import ProfileError, SettingsError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAIN_S: Final = 5.0
+DRAIN_S: Final = 4.0
 """Seconds that closing may take; what is not applied by then comes with the catch-up after the next start."""
 REOPEN_S: Final = 60.0
 """Seconds after which a memory that could not be opened is tried again, if nobody asks before."""
@@ -156,7 +156,7 @@ class MemoryBot(commands.AutoShardedBot):
 def run_bot(
     token: str, memory_profile: MemoryProfile, folder: Path, *, say: Callable[[str], None] | None = None
 ) -> int:
-    """Run the bot until it is told to stop; return the exit code.
+    """Run the bot until it cannot go on, and return the exit code; told to stop, the process ends in here with 0.
 
     Args:
         token: of the bot.
@@ -170,24 +170,30 @@ def run_bot(
 async def _run(token: str, profile: MemoryProfile, folder: Path, say: Callable[[str], None]) -> int:
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
     bot = MemoryBot(profile, folder)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = StopSignal()
     running = asyncio.create_task(bot.start(token), name="discord")
     stopping = asyncio.create_task(stop.wait(), name="stop signal")
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     try:
         async with asyncio.timeout(DRAIN_S):
-            await bot.close()
+            await _close(bot, running)
     except TimeoutError:
         log.error("Closing took longer than %.0f s; what waits is taken up at the next start", DRAIN_S)
-    if stop.is_set():
+    if stop.requested:
+        log.info("Stopped as asked")
+        end_process()
+    return _exit_code(running, say)
+
+
+async def _close(bot: MemoryBot, running: asyncio.Task[None]) -> None:
+    """Let the bot end; one that is still starting is interrupted, and lets go of what it opened so far."""
+    if getattr(bot, SERVICES, None) is None:
         running.cancel()
         await asyncio.wait([running])
-        return 0
-    return _exit_code(running, say)
+    await bot.close()
+    running.cancel()
+    await asyncio.wait([running])
 
 
 def _exit_code(running: asyncio.Task[None], say: Callable[[str], None]) -> int:

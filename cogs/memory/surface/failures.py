@@ -55,7 +55,7 @@ class Failures:
         self.unexpected += 1
         error_id = secrets.token_hex(3)
         name = interaction.command.qualified_name if interaction.command else interaction.type.name
-        log.error("Error %s in %s", error_id, name, exc_info=error)
+        log.error("Error %s in %s", error_id, name, exc_info=error, extra={"error_id": error_id})
         return texts.went_wrong.format(error_id=error_id)
 
 
