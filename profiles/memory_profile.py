@@ -78,7 +78,7 @@ LIMITS: Final[Mapping[str, Limits]] = MappingProxyType(
 """Field → the numbers it allows."""
 
 OPTIONAL_FIELDS: Final = frozenset(
-    {"embedding_dim", "reranker_model", "reranker_url", "rerank_deadline_ms", "injection_deadline_ms"}
+    {"embedder_url", "embedding_dim", "reranker_model", "reranker_url", "rerank_deadline_ms", "injection_deadline_ms"}
 )
 """Fields that may be None."""
 
@@ -109,6 +109,9 @@ class MemoryProfile:
     # --- embedding
     embedder: str = EMBEDDED_MODEL
     """The embedded model's name, a Hugging Face name or a local folder."""
+    embedder_url: str | None = None
+    """Base URL of an embedding server (``/v1/embeddings``); ``embedder`` is its model's name then. Needs
+    ``embedding_dim``, so that the bot can start without it."""
     embedding_dim: int | None = None
     """Cut vectors to so many dimensions before normalising (Matryoshka models only); None = the model's own."""
     embedder_batch_tokens: int = 4096
@@ -162,6 +165,8 @@ class MemoryProfile:
                 _check(field, value)
         if self.reranker in RERANKERS_WITH_MODEL and not self.reranker_model:
             raise ValueError(f'reranker = "{self.reranker}" needs reranker_model')
+        if self.embedder_url and self.embedding_dim is None:
+            raise ValueError("embedder_url needs embedding_dim, the dimensions of the server's vectors")
         if self.reranker == "remote" and not self.reranker_url:
             raise ValueError('reranker = "remote" needs reranker_url')
 
@@ -187,7 +192,7 @@ def _check(field: str, value: object) -> None:
         allowed, fits = f"one of {', '.join(CHOICES[field])}", value in CHOICES[field]
     elif field in LIMITS:
         allowed, fits = str(LIMITS[field]), LIMITS[field].allow(value)
-    elif field == "reranker_url":
+    elif field in ("reranker_url", "embedder_url"):
         allowed, fits = "an http:// or https:// address", isinstance(value, str) and is_http_url(value)
     elif field == "description":
         allowed, fits = "a text", isinstance(value, str)

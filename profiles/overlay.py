@@ -42,8 +42,22 @@ def apply_settings(profile: MemoryProfile, settings: Settings) -> MemoryProfile:
     if settings.reranker_ab_test is not None:
         changes["reranked_share"] = 0.5 if settings.reranker_ab_test else 1.0
     changes.update(_deadlines(profile, settings))
+    changes.update(_embedder(profile, settings))
     changes.update(_reranker(profile, settings))
     return replace(profile, **changes)
+
+
+def _embedder(profile: MemoryProfile, settings: Settings) -> dict[str, Any]:
+    url = settings.embedder_url or profile.embedder_url
+    model = settings.embedder_model or (profile.embedder if profile.embedder_url else None)
+    dim = settings.embedder_dim or profile.embedding_dim
+    if url is None:
+        if settings.embedder_model or settings.embedder_dim or settings.embedder_api_key:
+            raise SettingsError("EMBEDDER_MODEL, EMBEDDER_DIM and EMBEDDER_API_KEY need EMBEDDER_URL")
+        return {}
+    if model is None or dim is None:
+        raise SettingsError("EMBEDDER_URL needs EMBEDDER_MODEL, the server's name for its model, and EMBEDDER_DIM")
+    return {"embedder_url": url, "embedder": model, "embedding_dim": dim}
 
 
 def _deadlines(profile: MemoryProfile, settings: Settings) -> dict[str, int | None]:

@@ -118,6 +118,16 @@ class Settings(BaseSettings):
         "true or false",
         "Whether results are reranked at all. false shows them in retrieval order.",
     )
+    embedder_url: str | None = _setting(
+        None,
+        "an http:// or https:// address",
+        "An embedding server (/v1/embeddings), shared by several bots or with a GPU. It reads every message.",
+    )
+    embedder_model: str | None = _setting(None, "the server's name for its model", "The embedding server's model.")
+    embedder_dim: int | None = _number("embedding_dim", "Dimensions kept of the embedding server's vectors.")
+    embedder_api_key: SecretStr | None = _setting(
+        None, "the key of the embedding server, without blanks", "Sent to the embedding server as a bearer token."
+    )
     reranker_type: Annotated[RerankerType | None, _in_any_case(CHOICES["reranker"])] = _choice(
         None,
         CHOICES["reranker"],
@@ -229,7 +239,7 @@ class Settings(BaseSettings):
     def _is_trimmed(cls, key: SecretStr | None) -> SecretStr | None:
         return SecretStr(key.get_secret_value().strip()) if key else None
 
-    @field_validator("discord_token", "reranker_api_key", "chat_api_key")
+    @field_validator("discord_token", "reranker_api_key", "embedder_api_key", "chat_api_key")
     @classmethod
     def _is_one_word(cls, secret: SecretStr | None) -> SecretStr | None:
         words = secret.get_secret_value().split() if secret else []
@@ -256,7 +266,7 @@ class Settings(BaseSettings):
         _require(folder is None or os.path.isdir(folder))  # noqa: PTH112 — Path.is_dir raises where a parent is closed
         return folder
 
-    @field_validator("reranker_url", "chat_base_url")
+    @field_validator("reranker_url", "embedder_url", "chat_base_url")
     @classmethod
     def _is_http(cls, url: str | None) -> str | None:
         stripped = None if url is None else url.strip()

@@ -67,7 +67,8 @@ class CandidateRetrieval:
         if self.profile.retriever != "keyword":
             if space != self._embedding.space:  # the embedder was swapped meanwhile
                 encoded, _ = await self._embedding.encode_query(query)
-            dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
+            if encoded.problem is None:
+                dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
             clock.lap("vector", len(dense))
         await found.add(dense)
         clock.lap("sketches", len(found.sketches))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.records import Embedding, StoredMessage
+from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from cogs.memory.embedders import EncodedQuery, EncodedText, Encoder
     from cogs.memory.records import Space
-    from cogs.memory.worker import ModelWorker
     from profiles import MemoryProfile
 
     LoadEncoder = Callable[[MemoryProfile], Encoder]
@@ -43,6 +43,7 @@ class EmbeddingService:
     def __init__(self, profile: MemoryProfile, worker: ModelWorker, *, load: LoadEncoder = load_encoder) -> None:
         self._profile = profile
         self._worker = worker
+        self._waiting: tuple[ModelWorker, ModelWorker] | None = None
         self._load = load
         self._encoder: Encoder | None = None
         self._loading = asyncio.Lock()
@@ -69,12 +70,23 @@ class EmbeddingService:
     async def encode_query(self, text: str) -> tuple[EncodedQuery, Space]:
         """Encode a question, before all background work; return it with the space it belongs to."""
         encoder = await self._ready()
-        return await self._worker.run(encoder.encode_query, text), encoder.space
+        return await self._worker_of(encoder, 0).run(encoder.encode_query, text), encoder.space
+
+    def _worker_of(self, encoder: Encoder, purpose: Literal[0, 1]) -> ModelWorker:
+        """The thread for questions (0) or documents (1).
+
+        An encoder that waits for a server has a thread for each: models and the index must not wait with it.
+        """
+        if getattr(encoder, "is_remote", False) is not True:
+            return self._worker
+        if self._waiting is None:
+            self._waiting = ModelWorker("served-questions"), ModelWorker("served-documents")
+        return self._waiting[purpose]
 
     async def encode(self, texts: Sequence[str]) -> list[EncodedText]:
         """Encode texts that somebody waits for."""
         encoder = await self._ready()
-        return await self._worker.run(encoder.encode, texts)
+        return await self._worker_of(encoder, 1).run(encoder.encode, texts)
 
     async def embed(self, messages: Sequence[StoredMessage]) -> list[Embedding]:
         """Encode stored messages in the background, in slices between which questions go first."""
@@ -83,7 +95,8 @@ class EmbeddingService:
         embeddings: list[Embedding] = []
         for start in range(0, len(by_length), SLICE):
             part = by_length[start : start + SLICE]
-            encoded = await self._worker.run_background(encoder.encode, [document_text(m) for m in part])
+            worker = self._worker_of(encoder, 1)
+            encoded = await worker.run_background(encoder.encode, [document_text(m) for m in part])
             embeddings += [
                 Embedding(message.id, message.content_hash, _stored(text.vector), text.sketch)
                 for message, text in zip(part, encoded, strict=True)
@@ -106,7 +119,7 @@ class EmbeddingService:
             await use(fresh.space)
             old, self._encoder, self._profile = self._encoder, fresh, profile
         if old is not None:
-            await self._worker.run_background(old.close)  # behind the questions that still hold it
+            await self._worker_of(old, 0).run_background(old.close)  # behind the questions that still hold it
         return fresh.space
 
     async def close(self) -> None:
@@ -114,6 +127,10 @@ class EmbeddingService:
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
             await self._worker.run(encoder.close)
+        if self._waiting is not None:
+            for worker in self._waiting:
+                worker.shutdown(wait=False)
+            self._waiting = None
 
     async def _ready(self) -> Encoder:
         async with self._loading:

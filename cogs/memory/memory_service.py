@@ -71,7 +71,7 @@ class MemoryService:
         self._worker = worker
         self._sources = sources
         self._upgrade: asyncio.Task[None] | None = None
-        ready = sources.has(profile.embedder) or load is not None
+        ready = profile.embedder_url is not None or sources.has(profile.embedder) or load is not None
         first = profile if ready else replace(profile, embedder=EMBEDDED_MODEL, embedding_dim=None)
         self._wants_embedder = None if ready else profile
         self.embedding = EmbeddingService(first, worker, load=load or sources.load_encoder)

@@ -35,6 +35,7 @@ class ModelSources:
         folder: where downloaded models are kept.
         allowed: names that may be loaded beside local folders.
         api_key: for a rerank server.
+        embedder_api_key: for an embedding server.
         own_class: the operator's own reranker, ``package.module:Class``, for profiles of the type "custom".
     """
 
@@ -42,6 +43,7 @@ class ModelSources:
     allowed: frozenset[str] = DEFAULT_ALLOWED
     api_key: str | None = field(default=None, repr=False)
     own_class: str | None = None
+    embedder_api_key: str | None = field(default=None, repr=False)
 
     def has(self, model: str | None) -> bool:
         """Whether a model can be loaded without the network."""
@@ -64,9 +66,9 @@ class ModelSources:
 
     def load_encoder(self, profile: MemoryProfile) -> Encoder:
         """Load the profile's embedder, fetching it first if need be. Raises the `ModelError` family."""
-        if profile.embedder != EMBEDDED_MODEL:
+        if profile.embedder_url is None:
             self._bring(profile.embedder)
-        return load_encoder(profile, models_folder=self.folder, allowed=self.allowed)
+        return load_encoder(profile, models_folder=self.folder, allowed=self.allowed, api_key=self.embedder_api_key)
 
     def _bring(self, model: str | None) -> None:
         if model is None or self.has(model):
@@ -83,12 +85,13 @@ class ModelSources:
 def model_sources(settings: Settings) -> ModelSources:
     """What the operator's settings say: where models lie, which names he allows, his key and his own reranker."""
     folder = settings.models_folder or Path(settings.memory_data) / "models"
-    key = settings.reranker_api_key
+    key, embedder_key = settings.reranker_api_key, settings.embedder_api_key
     return ModelSources(
         folder,
         DEFAULT_ALLOWED | frozenset(settings.models_allowed),
         api_key=None if key is None else key.get_secret_value(),
         own_class=settings.reranker_class,
+        embedder_api_key=None if embedder_key is None else embedder_key.get_secret_value(),
     )
 
 

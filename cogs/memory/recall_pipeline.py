@@ -103,7 +103,7 @@ class RecallPipeline:
             )
             results = _results(best, ranking.candidates, limit, collapse=collapse)
             cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
-            if not ranking.degraded:  # the next one may have more luck
+            if not ranking.degraded and pool.encoded.problem is None:  # the next one may have more luck
                 self.cache.put(scope.guild_id, generation, key, cached)
         else:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
@@ -124,6 +124,8 @@ class RecallPipeline:
     async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
         index_ready, oldest = await self._coverage(scope.guild_id)
         degraded = list(ranking.degraded)
+        if pool.encoded.problem is not None:
+            degraded.append(pool.encoded.problem)
         if index_ready < 1:
             degraded.append(f"The vector index is {index_ready:.0%} rebuilt; older messages are found by words alone.")
         if problem := self._ingest_problem():

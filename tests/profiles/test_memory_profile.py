@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from profiles import MemoryProfile
 from profiles.memory_profile import CHOICES, LIMITS, OPTIONAL_FIELDS, PROFILE_FIELDS, is_http_url
 
-TEXTS = {"name", "description", "embedder", "reranker_model", "reranker_url"}
+TEXTS = {"embedder_url", "name", "description", "embedder", "reranker_model", "reranker_url"}
 
 
 def test_every_field_has_a_rule() -> None:

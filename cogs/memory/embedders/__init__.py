@@ -34,6 +34,8 @@ class EncodedQuery:
     """(tokens, sketch_dim), L2-normalised, without the model's own control tokens."""
     offsets: tuple[tuple[int, int], ...]
     """Where each token stands in the question: [start, end) in characters."""
+    problem: str | None = None
+    """Why there is no sentence vector (it is zero then): the search by meaning is left out."""
 
 
 class Encoder(Protocol):

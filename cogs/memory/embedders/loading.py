@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def load_encoder(
-    profile: MemoryProfile, *, models_folder: Path | None = None, allowed: Collection[str] = DEFAULT_ALLOWED
+    profile: MemoryProfile,
+    *,
+    models_folder: Path | None = None,
+    allowed: Collection[str] = DEFAULT_ALLOWED,
+    api_key: str | None = None,
 ) -> Encoder:
     """Load the profile's embedder; slow, so never on the event loop. Never touches the network.
 
@@ -25,10 +29,15 @@ def load_encoder(
         profile: names it, and how it works.
         models_folder: where the operator keeps models.
         allowed: names that may be loaded, see `check_model_name`.
+        api_key: for an embedding server.
 
     Raises:
         ModelUnavailable: it is missing or damaged.
     """
+    if profile.embedder_url is not None:
+        from cogs.memory.embedders.served import ServedEncoder
+
+        return ServedEncoder.load(profile, api_key=api_key)
     if profile.embedder == EMBEDDED_MODEL:
         from cogs.memory.embedders.minilm import MiniLMEncoder
 
