@@ -32,6 +32,7 @@ from profiles import (
 if TYPE_CHECKING:
     import argparse
 
+    from cogs.memory.surface.shards import Shards
     from profiles import MemoryProfile, Settings
 
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
@@ -89,13 +90,13 @@ def _reranker_asked(arguments: argparse.Namespace) -> str | None:
     return name if name in ("qwen3", "cross_encoder", "remote", "custom") else None
 
 
-def run_discord(token: str, settings: Settings) -> int:
+def run_discord(token: str, settings: Settings, shards: Shards | None) -> int:
     """Run the Discord bot; return the exit code if it ends by itself."""
     from cogs.memory.surface.client import run_bot
 
     profile, reason = choose_profile(settings)
     logging.getLogger(__name__).info("Profile %s: %s", profile.name, reason)
-    return run_bot(token, profile, Path(settings.memory_data))
+    return run_bot(token, profile, Path(settings.memory_data), shards=shards)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "run" and settings.discord_token is None:
             console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")
         if arguments.command == "run" and settings.discord_token is not None:
-            return run_discord(settings.discord_token.get_secret_value(), settings)
+            return run_discord(settings.discord_token.get_secret_value(), settings, arguments.shards)
         return asyncio.run(run_command(arguments, settings))
     except (MemoryCogError, ProfileError, SettingsError) as error:
         return fail(str(error))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogs.memory.surface.services import SurfaceServices
+    from cogs.memory.surface.shards import Shards
     from profiles import MemoryProfile
 
 log = logging.getLogger(__name__)
@@ -72,10 +73,11 @@ class MemoryBot(commands.AutoShardedBot):
     Args:
         profile: how to use this machine.
         folder: where the memory is kept.
-        on_failure: called with a sentence when something is wrong that the operator must know.
+        shards: those that this process runs; None for all.
     """
 
-    def __init__(self, profile: MemoryProfile, folder: Path) -> None:
+    def __init__(self, profile: MemoryProfile, folder: Path, shards: Shards | None = None) -> None:
+        some: dict[str, Any] = {} if shards is None else {"shard_ids": list(shards.ids), "shard_count": shards.count}
         super().__init__(
             commands.when_mentioned,
             intents=memory_intents(),
@@ -83,6 +85,7 @@ class MemoryBot(commands.AutoShardedBot):
             help_command=None,
             tree_cls=MemoryTree,
             max_messages=1000,
+            **some,
         )
         self.memory_profile = profile
         self.memory_folder = folder
@@ -154,7 +157,12 @@ class MemoryBot(commands.AutoShardedBot):
 
 
 def run_bot(
-    token: str, memory_profile: MemoryProfile, folder: Path, *, say: Callable[[str], None] | None = None
+    token: str,
+    memory_profile: MemoryProfile,
+    folder: Path,
+    *,
+    shards: Shards | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> int:
     """Run the bot until it cannot go on, and return the exit code; told to stop, the process ends in here with 0.
 
@@ -162,14 +170,14 @@ def run_bot(
         token: of the bot.
         memory_profile: how to use this machine.
         folder: where the memory is kept.
+        shards: those that this process runs; None for all.
         say: gets the one sentence that tells why the bot could not start or go on; by default it goes to stderr.
     """
-    return asyncio.run(_run(token, memory_profile, folder, say or _to_stderr))
+    return asyncio.run(_run(token, MemoryBot(memory_profile, folder, shards), say or _to_stderr))
 
 
-async def _run(token: str, profile: MemoryProfile, folder: Path, say: Callable[[str], None]) -> int:
+async def _run(token: str, bot: MemoryBot, say: Callable[[str], None]) -> int:
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
-    bot = MemoryBot(profile, folder)
     stop = StopSignal()
     running = asyncio.create_task(bot.start(token), name="discord")
     stopping = asyncio.create_task(stop.wait(), name="stop signal")

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from cogs.memory.surface.services import SERVICES
+from cogs.memory.surface.shards import shards_of
 
 if TYPE_CHECKING:
     from cogs.memory.surface.services import Bot, SurfaceServices
@@ -21,10 +22,15 @@ SYNCED_KEY: Final = "synced-commands"
 async def sync_commands(bot: Bot, *, force: bool = False) -> bool:
     """Send the bot's commands to Discord if they differ from what was sent last; return whether they were sent.
 
+    Of a bot of several processes only that of shard 0 does.
+
     Args:
         bot: with the memory's extension loaded.
         force: send them in any case.
     """
+    if 0 not in shards_of(bot).ids and not force:
+        log.debug("The process of shard 0 sends the commands")
+        return False
     services: SurfaceServices = getattr(bot, SERVICES)
     store = services.memory.store
     fingerprint = f"{bot.application_id}:{await fingerprint_of(bot)}"

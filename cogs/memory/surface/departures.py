@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.exceptions import Busy, StoreError
+from cogs.memory.surface.shards import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from cogs.memory.erasure import Erasure
     from cogs.memory.surface.guild_settings import GuildSettingsStore
+    from cogs.memory.surface.shards import Shards
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class Departures:
         erasure: erases what is due.
         settings: the guilds' own settings, which go along.
         on_erased: told which guild is a stranger again.
+        shards: those of this process: another one looks after the guilds of the others.
         clock: the time now.
     """
 
@@ -45,12 +48,14 @@ class Departures:
         settings: GuildSettingsStore,
         *,
         on_erased: Callable[[int], Awaitable[None]] | None = None,
+        shards: Callable[[], Shards] = lambda: WHOLE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._erasure = erasure
         self._store = erasure.memory.store
         self._settings = settings
         self._on_erased = on_erased
+        self._shards = shards
         self._clock = clock
         self._writing = asyncio.Lock()
 
@@ -117,15 +122,29 @@ class Departures:
         await self._put_known(await self._known() - set(new))
 
     async def _due(self) -> dict[int, datetime]:
-        text = await self._store.get_setting(0, DUE_KEY)
-        return {int(key): datetime.fromisoformat(value) for key, value in json.loads(text or "{}").items()}
+        text = await self._get(DUE_KEY)
+        due = {int(key): datetime.fromisoformat(value) for key, value in json.loads(text or "{}").items()}
+        shards = self._shards()
+        return {guild_id: moment for guild_id, moment in due.items() if shards.own(guild_id)}
 
     async def _put_due(self, due: dict[int, datetime]) -> None:
         text = json.dumps({str(guild_id): moment.isoformat() for guild_id, moment in due.items()})
-        await self._store.put_setting(0, DUE_KEY, text if due else None)
+        nothing = None if self._own(DUE_KEY) == DUE_KEY else "{}"  # else what was noted before would count again
+        await self._store.put_setting(0, self._own(DUE_KEY), text if due else nothing)
 
     async def _known(self) -> set[int]:
-        return set(json.loads(await self._store.get_setting(0, KNOWN_KEY) or "[]"))
+        shards = self._shards()
+        return {guild_id for guild_id in json.loads(await self._get(KNOWN_KEY) or "[]") if shards.own(guild_id)}
 
     async def _put_known(self, known: set[int]) -> None:
-        await self._store.put_setting(0, KNOWN_KEY, json.dumps(sorted(known)))
+        await self._store.put_setting(0, self._own(KNOWN_KEY), json.dumps(sorted(known)))
+
+    async def _get(self, key: str) -> str | None:
+        """This process's own setting, or that of the time when there was one process."""
+        text = await self._store.get_setting(0, self._own(key))
+        return await self._store.get_setting(0, key) if text is None else text
+
+    def _own(self, key: str) -> str:
+        """Processes that share a store write a setting each: none overwrites what another has noted."""
+        shards = self._shards()
+        return key if shards is WHOLE else f"{key}:{shards}"

@@ -12,6 +12,7 @@ from cogs.memory.exceptions import StoreError
 from cogs.memory.surface.conversion import channel_info, parent_of, to_stored
 from cogs.memory.surface.departures import Departures
 from cogs.memory.surface.event_line import ChannelGone, Named, Said, Unsaid
+from cogs.memory.surface.shards import shards_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -40,7 +41,12 @@ class MemoryListeners(commands.Cog):
 
     def __init__(self, services: SurfaceServices) -> None:
         self.services = services
-        self.departures = Departures(services.erasure, services.settings, on_erased=services.history.begin_anew)
+        self.departures = Departures(
+            services.erasure,
+            services.settings,
+            on_erased=services.history.begin_anew,
+            shards=lambda: shards_of(services.bot),
+        )
         self._line = services.events
         self._erasing: asyncio.Task[None] | None = None
 

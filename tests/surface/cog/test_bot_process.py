@@ -67,6 +67,31 @@ async def test_two_shards_share_one_memory_and_keep_their_servers_apart(tmp_path
             assert await bot.terminate() == 0
 
 
+async def test_two_processes_run_a_shard_each_and_one_of_them_sends_the_commands(tmp_path: Path) -> None:
+    world = World()
+    async with LoopbackDiscord(world) as server:
+        server.gateway.shards = 2
+        houses = [world.guild(name, shard=(shard, 2)) for shard, name in enumerate(("Tea House", "Coffee House"))]
+        people = [guild.member("ada") for guild in houses]
+        rooms = [guild.text_channel("general") for guild in houses]
+        rooms[1].post(people[1], "the key to the coffee house is in the pot")
+
+        def process(shard: int) -> BotProcess:
+            arguments = ("run", "--profile", "embedded", "--shards", f"{shard}/2")
+            return BotProcess(server, tmp_path / str(shard), arguments=arguments, shards=shard + 1)
+
+        async with process(0) as first, process(1) as second:
+            rooms[0].post(people[0], "the key to the tea house is under the mat")
+            rooms[1].post(people[1], "the key to the coffee house is on the hook")
+            one = await recall(server, people[0], rooms[0], "where is the key?", "under the mat")
+            two = await recall(server, people[1], rooms[1], "where is the key?", "on the hook")
+            assert "on the hook" not in one.text
+            assert "under the mat" not in two.text
+            assert len(server.calls("PUT", "/applications/*/commands")) == 1
+            assert await asyncio.gather(first.terminate(), second.terminate()) == [0, 0]
+            assert "was left" not in first.output + second.output
+
+
 async def test_a_token_that_is_refused_ends_with_one_sentence(tmp_path: Path) -> None:
     async with LoopbackDiscord(new_world()) as server:
         bot = BotProcess(server, tmp_path, environment={"DISCORD_TOKEN": "not-a-token"})

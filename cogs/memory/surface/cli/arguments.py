@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from cogs.memory.reranker_service import MODEL_TYPES, ORDERS
+from cogs.memory.surface.shards import Shards
 
 EPILOG = """\
 Without a command: run. Settings come from the environment or the file .env (see .env.example).
@@ -35,7 +36,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[everywhere])
 
-    command("run", "start the Discord bot; without DISCORD_TOKEN the local console (the default command)")
+    run = command("run", "start the Discord bot; without DISCORD_TOKEN the local console (the default command)")
+    run.add_argument(
+        "--shards", type=_shards, metavar="IDS/COUNT", help="run some of the bot's shards: 0-3/16 (default: all)"
+    )
     command("console", "open the local console, on the sample server if the memory is empty")
     _add_import(command("import", "take in servers exported by DiscordChatExporter as JSON"))
     _add_recall(command("recall", "answer one question"))
@@ -48,8 +52,16 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     arguments.command = arguments.command or "run"
     arguments.data = getattr(arguments, "data", None)
+    arguments.shards = getattr(arguments, "shards", None)
     arguments.profile = getattr(arguments, "profile", None)
     return arguments
+
+
+def _shards(text: str) -> Shards:
+    try:
+        return Shards.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
