@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.model_names import DEFAULT_ALLOWED, check_operator_name
-from cogs.memory.model_source import as_folder, fetch_model, find_model
+from cogs.memory.model_source import as_folder, fetch_model, find_model, locate_model, looks_like_path
 from cogs.memory.rerankers.factory import load_reranker
 from profiles.memory_profile import EMBEDDED_MODEL
 
@@ -69,6 +69,12 @@ class ModelSources:
         if profile.embedder_url is None:
             self._bring(profile.embedder)
         return load_encoder(profile, models_folder=self.folder, allowed=self.allowed, api_key=self.embedder_api_key)
+
+    def bring(self, model: str) -> Path:
+        """Return the folder of a model of any kind, fetching it first if need be. Raises the `ModelError` family."""
+        if as_folder(model) is None and not looks_like_path(model):
+            self._bring(str(check_operator_name(model, self.allowed, self.folder)))
+        return locate_model(model, self.folder, self.allowed)
 
     def _bring(self, model: str | None) -> None:
         if model is None or self.has(model):

@@ -138,7 +138,7 @@ def named_model(name_or_folder: str, models_folder: Path | None, allowed: Collec
     """Return the local folder, or else the name if it is allowed; arguments and errors are those of `locate_model`."""
     if (folder := as_folder(name_or_folder)) is not None:
         return folder
-    if name_or_folder.startswith((".", "/", "~", "\\")) or Path(name_or_folder).is_absolute():
+    if looks_like_path(name_or_folder):
         raise ModelUnavailable(f"There is no folder {name_or_folder[:200]!r}.")
     return check_operator_name(name_or_folder, allowed, models_folder)
 
@@ -147,6 +147,11 @@ def as_folder(text: str) -> Path | None:
     """Return the folder whose path the text is, or None; a text that no path can be is none."""
     path = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser fails on an unknown user
     return Path(path) if os.path.isdir(path) else None  # noqa: PTH112 - Path.is_dir fails on a text too long
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text is the path of a folder, there or not, and no model name."""
+    return text.startswith((".", "/", "~", "\\")) or Path(text).is_absolute()
 
 
 def damage(folder: Path) -> str:

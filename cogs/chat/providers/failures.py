@@ -8,7 +8,18 @@ from cogs.chat.exceptions import ReplyFailed
 from cogs.chat.providers.reply_texts import ENGLISH, ReplyTexts
 
 Reason = Literal[
-    "unreachable", "slow", "busy", "access", "no_model", "refused", "failing", "unreadable", "broke_off", "empty"
+    "unreachable",
+    "slow",
+    "loading",
+    "busy",
+    "access",
+    "no_model",
+    "refused",
+    "too_long",
+    "failing",
+    "unreadable",
+    "broke_off",
+    "empty",
 ]
 """Each has a sentence of its name in `ReplyTexts`."""
 

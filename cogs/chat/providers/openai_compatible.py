@@ -46,6 +46,7 @@ _REASONS: Final[dict[int, Reason]] = {
     403: "access",
     404: "no_model",
     408: "slow",
+    413: "too_long",
     429: "busy",
     503: "busy",
 }

@@ -125,6 +125,7 @@ async def test_an_end_without_a_reason_is_one_if_the_protocol_says_so(server: Ch
         (Refusal(403), "access"),
         (Refusal(404), "no_model"),
         (Refusal(400), "refused"),
+        (Refusal(413), "too_long"),
         (Refusal(422), "refused"),
         (Refusal(302), "refused"),
         (Refusal(501), "failing"),
