@@ -68,8 +68,8 @@ class MemoryService:
     ) -> None:
         self.profile = profile
         self.store = store
-        self._worker = worker
-        self._sources = sources
+        self.worker = worker
+        self.sources = sources
         self._upgrade: asyncio.Task[None] | None = None
         ready = profile.embedder_url is not None or sources.has(profile.embedder) or load is not None
         first = profile if ready else replace(profile, embedder=EMBEDDED_MODEL, embedding_dim=None)
@@ -154,7 +154,7 @@ class MemoryService:
         await self.embedding.close()
         await self.reranker.close()
         self.models.close()
-        self._worker.shutdown(wait=False)
+        self.worker.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         await self.start()

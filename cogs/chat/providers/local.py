@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from cogs.chat.prompt import CONVERSATION_TOKENS, build_messages
 from cogs.chat.providers.causal_lm import CausalLM, Generation, Sampling
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from cogs.chat.conversation import Conversation
+    from cogs.memory.memory_service import MemoryService
     from cogs.memory.model_cache import Lease, ModelCache
     from cogs.memory.model_loading import ModelSources
     from profiles.memory_profile import DType
@@ -60,6 +61,12 @@ class LocalModels:
     worker: ModelWorker
     device: str = "cpu"
     dtype: DType = "float32"
+
+    @classmethod
+    def of(cls, memory: MemoryService) -> Self:
+        """Return those of a memory: its thread, its cache, its device."""
+        profile = memory.profile
+        return cls(memory.sources, memory.models, memory.worker, device=profile.device, dtype=profile.dtype)
 
 
 class LocalProvider:

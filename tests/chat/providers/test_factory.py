@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
 from cogs.memory.worker import ModelWorker
 from profiles import load_settings
+from profiles.settings import PROJECT_FOLDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,3 +54,12 @@ def test_what_is_missing_is_named() -> None:
         create_provider(load_settings(env_file=None, chat_provider="openai"))
     with pytest.raises(ProviderNotAllowed, match="CHAT_MODEL"):
         create_provider(load_settings(env_file=None, chat_provider="openai", chat_base_url="http://localhost:1"))
+
+
+def test_nothing_heavy_is_imported_before_it_is_used() -> None:
+    modules = "factory", "fallback", "local", "openai_compatible"
+    imports = "; ".join(f"import cogs.chat.providers.{module}" for module in modules)
+    heavy = "{'torch', 'transformers', 'openai', 'sentence_transformers', 'discord'}"
+    check = f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=PROJECT_FOLDER, check=True)
+    assert ran.stdout.strip() == "[]"

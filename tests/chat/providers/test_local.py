@@ -20,9 +20,12 @@ from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
+from cogs.memory.records import Scope
 from cogs.memory.worker import ModelWorker
 from tests.chat.providers.tiny_chat import TEMPLATE, make_chat_model
 from tests.chat.samples import remembered
+from tests.conftest import CHANNEL, GUILD
+from tests.conftest import said as said_by_mia
 from tests.injection_corpus import PAYLOADS
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from cogs.chat.prompt import ChatMessage
     from cogs.chat.providers import ReplyProvider
+    from cogs.memory.memory_service import MemoryService
 
 TALK = Conversation("You are a butler.", (Turn("user", "Ada", "when is tea?"),), remembered("Tea is at five."))
 GREEDY = Sampling(temperature=0)
@@ -192,7 +196,7 @@ async def test_several_replies_do_not_mix(provider: LocalProvider) -> None:
 async def test_a_question_goes_between_two_steps(
     provider: LocalProvider, models: LocalModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cogs.chat.providers.causal_lm.STEP_S", 0.0)
+    monkeypatch.setattr("cogs.chat.providers.causal_lm.STEP_S", 0.002)
     order: list[str] = []
     replying = asyncio.create_task(_noting(provider, order))
     while not order:  # noqa: ASYNC110 # an async generator signals nothing
@@ -299,6 +303,18 @@ async def test_two_providers_share_one_model(folder: Path, models: LocalModels) 
     assert models.cache.get_statistics()["rerank_model_loads"] == 1
     await first.close()
     await second.close()
+
+
+async def test_a_running_memory_has_all_that_a_local_model_needs(folder: Path, memory: MemoryService) -> None:
+    provider = LocalProvider(str(folder), LocalModels.of(memory), max_tokens=20, sampling=GREEDY)
+    await memory.remember([said_by_mia(1, "Tea is at five.")])
+    await memory.queue.embedded()
+    replying = asyncio.create_task(pieces_of(provider))
+    recall = await memory.recall("when is tea?", Scope(GUILD, frozenset([CHANNEL])))
+    assert [result.message.id for result in recall.results] == [1]
+    assert await replying
+    assert memory.models.get_statistics()["rerank_model_loads"] == 1
+    await provider.close()
 
 
 def test_models_are_pinned() -> None:
