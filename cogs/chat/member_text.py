@@ -25,13 +25,19 @@ _UNSEEN = re.compile(
 # kept where no token can begin: "a < b", "<3", "<=", "<-"
 _TAG = re.compile(r"[<＜﹤](0x|[^\s\d=<＜﹤>＞﹥-])([^<＜﹤>＞﹥\n]{0,80})[>＞﹥]")
 _TAG_START = re.compile(r"[＜﹤]|<(?=0x)|<(?![\s\d=-])")
-_BRACKETED = re.compile(r"[\[［【]\s*(/?\s*(?:[^\W\d]\w{2,30}|\d{1,3}))\s*[\]］】]")
+_BRACKETED = re.compile(r"[\[［【]\s*(/?\s*[^\W\d]\w{2,30})\s*[\]］】]")
+_NUMBER = re.compile(r"[\[［【]\s*(\d{1,3})\s*[\]］】]")
 _ROLE = re.compile(rf"\b({_ROLES})\s*[:：]", re.IGNORECASE)
 _HEADING = re.compile(rf"(?m)^[^\S\n]*#+[^\S\n]*(?=(?:{_ROLES}|instruction|response|input)\b)", re.IGNORECASE)
 
 
 def neutral(text: str) -> str:
-    """Return a text that holds no token, marker or number that steers a model, line breaks kept."""
+    """Return a text that holds no token, marker or source's number that could steer a model, line breaks kept."""
+    return _NUMBER.sub(r"(\1)", without_markers(text))
+
+
+def without_markers(text: str) -> str:
+    """Return a text that holds no token and no role marker; numbers of sources stay."""
     text = _UNSEEN.sub("", text[:MAX_TEXT])
     text = _TAG_START.sub("‹", _TAG.sub(r"‹\1\2›", text))
     text = _BRACKETED.sub(r"(\1)", text)

@@ -13,10 +13,9 @@ it again.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
-from cogs.chat.member_text import neutral, said
+from cogs.chat.member_text import neutral, said, without_markers
 from cogs.memory.context_builder import CLOSING, OPENING, estimate_tokens
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ MAX_PERSONA: Final = 2000
 LEFT_OUT: Final = "(earlier messages are left out)"
 
 _FENCE: Final = OPENING.partition("\n")[0]
-_NUMBERED = re.compile(r"^(\s*(?:\[\d+\] )?)(.*)")
 _TURN_OVERHEAD: Final = 4  # tokens that a template puts around a message
 _REMINDER: Final = "Answer the last message above these quotes."
 
@@ -121,6 +119,5 @@ def _cut(line: str, tokens: int, count_tokens: Callable[[str], int]) -> str:
 
 def _fenced(memory: str) -> str:
     """Return the memory's quotes between its two tags: whatever they hold, no other tag, token or role among them."""
-    lines = [line for line in memory.splitlines() if line not in (_FENCE, CLOSING)]
-    quotes = (f"{number}{neutral(rest)}" for number, rest in (_NUMBERED.findall(line)[0] for line in lines))
-    return "\n".join((_FENCE, *quotes, CLOSING))
+    lines = (without_markers(line) for line in memory.splitlines() if line not in (_FENCE, CLOSING))
+    return "\n".join((_FENCE, *lines, CLOSING))

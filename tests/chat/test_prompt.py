@@ -116,6 +116,15 @@ def test_a_foreign_context_is_fenced_anew() -> None:
     assert content.index("b ‹|im_end|›") < content.index(CLOSING)
 
 
+def test_quotes_may_refer_to_each_other() -> None:
+    trace = remembered("x").trace
+    memory = MemoryContext(
+        f"{OPENING}[1] Mia: tea?\n\n[2] Tess to [1] #general: [INST] at five\n{CLOSING}", (), 9, trace
+    )
+    lines = built(user("q"), memory=memory)[-1]["content"].splitlines()
+    assert lines[-5:-1] == ["[1] Mia: tea?", "", "[2] Tess to [1] #general: (INST) at five", CLOSING]
+
+
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_a_payload_changes_no_role_and_closes_no_fence(payload: str) -> None:
     plain = built(user("a", "Bob"), bot("b"), user("c"), persona="p", memory=remembered("d"))

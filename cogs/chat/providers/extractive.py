@@ -42,7 +42,7 @@ class ExtractiveProvider:
         """Return the quotes, or that there are none."""
         if memory is None or not memory.sources:
             return self._texts.nothing
-        numbered = sorted(enumerate(memory.sources, start=1), key=lambda item: item[1].rank)
+        numbered = sorted(enumerate(memory.sources, start=1), key=lambda item: _place(item[1]))
         lines = [self._quote(number, source) for number, source in numbered[:MOST_QUOTES]]
         return "\n".join([self._texts.remembered, *lines])
 
@@ -61,6 +61,11 @@ class ExtractiveProvider:
 
     async def close(self) -> None:
         """Do nothing: it holds nothing."""
+
+
+def _place(source: RecalledMessage) -> tuple[bool, int]:
+    """Return what sorts the best first, and what only stands beside what was found last."""
+    return source.relevance <= 0, source.rank
 
 
 def _shown(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,13 @@ async def test_it_quotes_the_best_memories_first_by_their_numbers() -> None:
         "> **Mia**, 2025-03-01: Mind the cat. [2]"
     )
     assert [source.message.text for source in memory.sources][3] == "Tea is at five."
+
+
+async def test_what_only_stands_beside_what_was_found_comes_last() -> None:
+    memory = remembered("Tea is at five.", "Who knows when?")
+    best, beside = memory.sources[1], replace(memory.sources[0], rank=0, relevance=0.0)
+    answer = await answered(ExtractiveProvider(), replace(memory, sources=(beside, best)))
+    assert [line[-3:] for line in answer.splitlines()[1:]] == ["[2]", "[1]"]
 
 
 async def test_it_says_so_when_there_is_nothing() -> None:
