@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -30,6 +31,21 @@ def text_of(chunk: Any, finish: str | None) -> tuple[str, str | None]:
     if text is not None and not isinstance(text, str):
         raise TypeError("the text of a chunk is no text")
     return text or "", choice.finish_reason or finish
+
+
+async def whole_answer(response: httpx2.Response) -> tuple[str, str | None] | None:
+    """Return text and end of an answer that came in one piece, though a stream was asked for; None for a stream.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is JSON of another shape.
+    """
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        return None
+    choice = json.loads(await response.aread())["choices"][0]
+    text = choice["message"]["content"]
+    if not isinstance(text, str):
+        raise TypeError("the text of an answer is no text")
+    return text, choice.get("finish_reason") or "stop"
 
 
 class _WatchedBody(httpx2.AsyncByteStream):

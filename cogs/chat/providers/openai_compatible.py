@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from cogs.chat.prompt import build_messages
-from cogs.chat.providers.chat_stream import text_of, was_ended, watch_endings
+from cogs.chat.providers.chat_stream import text_of, was_ended, watch_endings, whole_answer
 from cogs.chat.providers.failures import ProviderFailed, Reason
-from cogs.chat.providers.pieces import FIRST_SHARE, ThoughtFilter, within_deadline
+from cogs.chat.providers.pieces import FIRST_SHARE, ThoughtFilter, closing, within_deadline
 from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.json_client import is_loopback
 
@@ -104,17 +104,15 @@ class OpenAICompatibleProvider:
         thoughts = ThoughtFilter()
         length, finish = 0, None
         with _failures(begun=True):
-            async with stream:
-                async for chunk in stream:
-                    text, finish = text_of(chunk, finish)
+            async with stream, closing(_texts(stream)) as texts:
+                async for text, end in texts:
+                    finish = end
                     if piece := thoughts.feed(text):
                         yield piece
                         length += len(piece)
                     if length > MOST_CHARACTERS:
                         finish = "length"
                         break
-                if finish is None and not was_ended(stream.response):
-                    raise ProviderFailed("broke_off")
         if piece := thoughts.finish():
             yield piece
         elif not length:
@@ -183,6 +181,23 @@ class OpenAICompatibleProvider:
             default_headers={"Accept-Encoding": "identity"},  # a small compressed answer may unpack to gigabytes
             http_client=connection,
         )
+
+
+async def _texts(stream: openai.AsyncStream[Any]) -> AsyncIterator[tuple[str, str | None]]:
+    """Yield the texts of an answer, each with why the answer ends there, if it does.
+
+    Raises:
+        ProviderFailed: it ends for no reason.
+    """
+    if (whole := await whole_answer(stream.response)) is not None:
+        yield whole
+        return
+    finish = None
+    async for chunk in stream:
+        text, finish = text_of(chunk, finish)
+        yield text, finish
+    if finish is None and not was_ended(stream.response):
+        raise ProviderFailed("broke_off")
 
 
 @contextmanager

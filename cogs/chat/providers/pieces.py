@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogs.chat.providers.failures import ProviderFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+P = TypeVar("P")
 
 FIRST_SHARE: Final = 0.5
 """Share of the whole time that may pass before the first piece."""
@@ -48,7 +50,7 @@ async def within_deadline(
 
 
 @asynccontextmanager
-async def closing(pieces: AsyncIterator[str]) -> AsyncIterator[AsyncIterator[str]]:
+async def closing(pieces: AsyncIterator[P]) -> AsyncIterator[AsyncIterator[P]]:
     """Close the pieces in the end, if they can be closed; left to themselves they close some time later."""
     try:
         yield pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -120,6 +121,16 @@ async def test_an_answer_that_breaks_off_is_kept_and_one_that_is_empty_is_a_fail
     assert broken.startswith(f"Tea is\n\n{ENGLISH.broke_off}\nHere is what I remember:\n> ")
     empty = await answered(with_fallback(Failing(" ", error=None)), memory)
     assert empty.strip().startswith(f"{ENGLISH.empty}\nHere is what I remember:\n> ")
+
+
+async def test_a_provider_without_a_deadline_of_its_own_gets_one() -> None:
+    class Hanging(Failing):
+        async def reply(self, _: Conversation) -> AsyncIterator[str]:
+            yield "Tea"
+            await asyncio.Event().wait()
+
+    answer = await answered(with_fallback(Hanging(error=None), deadline_s=0.1), None)
+    assert answer == f"Tea\n\n{ENGLISH.slow}\n{ENGLISH.nothing}"
 
 
 async def test_a_provider_that_answers_is_left_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from email.utils import formatdate
@@ -118,6 +119,18 @@ async def test_an_end_without_a_reason_is_one_if_the_protocol_says_so(server: Ch
     assert "".join(await pieces_of(provider_at(server.url))) == "Five."
 
 
+async def test_an_answer_in_one_piece_is_one_too(server: ChatServer) -> None:
+    body = json.dumps({"choices": [{"message": {"content": "<think>hm</think>At five."}, "finish_reason": "length"}]})
+    server.order(Raw(body, "application/json"))
+    assert "".join(await pieces_of(provider_at(server.url))) == "At five.…"
+
+
+async def test_an_endless_answer_is_not_read(server: ChatServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cogs.chat.providers.chat_stream.MAX_BYTES", 10_000)
+    server.order(Raw("data: " + "x" * 20_000))
+    assert await failure_of(provider_at(server.url)) == "unreadable"
+
+
 @pytest.mark.parametrize(
     ("order", "reason"),
     [
@@ -137,7 +150,10 @@ async def test_an_end_without_a_reason_is_one_if_the_protocol_says_so(server: Ch
         (Raw("data: {nonsense\n\n"), "unreadable"),
         (Raw(b"data: \xff\xfe\n\n"), "unreadable"),
         (Raw("<html>Bad gateway</html>", "text/html"), "broke_off"),
-        (Raw('{"choices": []}', "application/json"), "broke_off"),
+        (Raw('{"choices": []}', "application/json"), "unreadable"),
+        (Raw('{"choices": [{"message": {"content": null}}]}', "application/json"), "unreadable"),
+        (Raw("[5]", "application/json"), "unreadable"),
+        (Raw("{nonsense", "application/json; charset=utf-8"), "unreadable"),
         (Raw(b""), "broke_off"),
         (Raw("data: 5\n\ndata: [DONE]\n\n"), "unreadable"),
         (Raw("data: null\n\ndata: [DONE]\n\n"), "unreadable"),
