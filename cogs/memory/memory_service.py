@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from cogs.memory.candidate_retrieval import CandidateRetrieval
-from cogs.memory.context_builder import build_context, estimate_tokens
+from cogs.memory.context_builder import MemoryContext, build_context, estimate_tokens
+from cogs.memory.context_gate import decide, question_in
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
+from cogs.memory.query_terms import parse_question
 from cogs.memory.recall_pipeline import MAX_QUERY, RecallPipeline, Surface, check_query
 from cogs.memory.relevance import RELEVANT
 from cogs.memory.reranker_service import RerankerService
@@ -24,10 +27,9 @@ from profiles.memory_profile import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
-    from cogs.memory.context_builder import MemoryContext
     from cogs.memory.embedding_service import LoadEncoder
     from cogs.memory.recall_records import Recall
     from cogs.memory.records import ChannelInfo, Scope, StoredMessage, StoreStats
@@ -40,6 +42,9 @@ log = logging.getLogger(__name__)
 
 CONTEXT_CANDIDATES = 50
 """Results that the context of a reply is chosen from."""
+OVERTIME = 2.0
+"""How many times its deadline a reply waits at most: reranking keeps the deadline itself, a busy store or worker does
+not know it."""
 
 __all__ = ["MAX_QUERY", "RELEVANT", "MemoryService", "Surface", "check_query"]
 
@@ -187,6 +192,7 @@ class MemoryService:
         surface: Surface = "recall",
         instruction: str | None = None,
         asker_id: int | None = None,
+        exclude: Collection[int] = (),
     ) -> Recall:
         """Find what was said.
 
@@ -199,6 +205,7 @@ class MemoryService:
             surface: whose deadline holds: a person's /recall, or a reply that waits for its context.
             instruction: what "relevant" means, for rerankers that read one; None for the usual one.
             asker_id: who takes part in an A/B test of the reranker, if there is one; None for nobody.
+            exclude: ids of messages that count as never said.
 
         Raises:
             InvalidQuery: there is nothing to look for, or too much.
@@ -213,6 +220,7 @@ class MemoryService:
             collapse=collapse,
             surface=surface,
             instruction=instruction,
+            exclude=frozenset(exclude),
         )
         if side is not None and asker_id is not None:
             self.reranker.ab_test.note(scope.guild_id, asker_id, side, recall)
@@ -226,22 +234,47 @@ class MemoryService:
         token_budget: int = 1000,
         per_author: int | None = None,
         count_tokens: Callable[[str], int] = estimate_tokens,
+        gate: bool = True,
+        exclude: Collection[int] = (),
+        instruction: str | None = None,
     ) -> MemoryContext:
         """Find what a reply to ``query`` should know, as fenced quotes with their sources.
+
+        Nothing is quoted, and ``reason`` says why, when the gate says that ``query`` needs no memory, when nothing
+        relevant is found, or when that takes twice as long as the profile gives a reply.
 
         Args:
             query: what the reply answers.
             scope: what *everybody who will read the reply* may read.
             token_budget: tokens of the text, fence included.
-            per_author: how many messages of one author at most; None for any number.
+            per_author: how many messages of one author at most; None lets nobody take more than 70 % of the room.
             count_tokens: the reply model's tokenizer.
+            gate: whether to ask `context_gate.decide` first; False looks in any case.
+            exclude: ids of messages that the reply knows already, first of all the one it answers.
+            instruction: what "relevant" means, for rerankers that read one; None for the usual one.
 
         Raises:
-            InvalidQuery: there is nothing to look for.
+            InvalidQuery: there is nothing to look for, and no gate.
             MemoryCogError: the store or the embedder failed.
         """
-        recall = await self.recall(query, scope, limit=CONTEXT_CANDIDATES, surface="injection")
-        channels = {channel.id: channel.name for channel in await self.store.channels(scope.guild_id)}
+        decision = decide(query)
+        if gate and not decision.needed:
+            return MemoryContext.nothing(decision.reason)
+        deadline = self.profile.injection_deadline_ms
+        try:
+            async with asyncio.timeout(None if deadline is None else OVERTIME * deadline / 1000):
+                recall = await self.recall(
+                    question_in(query),
+                    scope,
+                    limit=CONTEXT_CANDIDATES,
+                    surface="injection",
+                    exclude=exclude,
+                    instruction=instruction,
+                )
+                channels = {channel.id: channel.name for channel in await self.store.channels(scope.guild_id)}
+        except TimeoutError:
+            log.warning("The memory took more than %.1f times its %d ms; a reply goes without it", OVERTIME, deadline)
+            return MemoryContext.nothing("out of time")
         return build_context(
             recall.results,
             recall.trace,
@@ -250,6 +283,9 @@ class MemoryService:
             least_relevance=RELEVANT,
             per_author=per_author,
             count_tokens=count_tokens,
+            keywords=parse_question(recall.query).keywords,
+            scope=scope,
+            now=datetime.now(UTC),
         )
 
     def forget_caches(self, guild_id: int) -> None:

@@ -14,7 +14,8 @@ from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.query_cache import QueryCache
 from cogs.memory.query_terms import split_words
 from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
-from cogs.memory.relevance import relevance_of
+from cogs.memory.records import Neighbours
+from cogs.memory.relevance import certainty, relevance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from cogs.memory.candidate_retrieval import CandidateRetrieval
     from cogs.memory.embedding_service import EmbeddingService
     from cogs.memory.recall_records import RankedCandidate, Ranking
-    from cogs.memory.records import Scope
+    from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.reranker_service import Order, RerankerService
     from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
     from cogs.memory.stores import MemoryStore
@@ -80,16 +81,18 @@ class RecallPipeline:
         collapse: bool,
         surface: Surface,
         instruction: str | None,
+        exclude: frozenset[int],
     ) -> Recall:
         """Answer a question; see `MemoryService.recall`. Raises InvalidQuery or MemoryCogError."""
         query = check_query(query)
         limit = limit or self.profile.recall_limit
         clock = StageClock()
-        key = (query, scope, limit, order, collapse, instruction, self._embedding.space.key, self._reranker.name)
+        models = (self._embedding.space.key, self._reranker.name)
+        key = (query, scope, limit, order, collapse, instruction, exclude, models)
         generation = self.cache.generation(scope.guild_id)
         cached = self.cache.get(scope.guild_id, key)
         if cached is None:
-            pool = await self._retrieval.pool(query, scope, clock)
+            pool = (await self._retrieval.pool(query, scope, clock)).without(exclude)
             ids = await self._reranker.shortlist(pool, order)
             clock.lap("late_interaction", len(pool.candidates))
             best = await self._retrieval.load(scope, pool, ids)
@@ -101,7 +104,7 @@ class RecallPipeline:
                 instruction=instruction,
                 guild_id=scope.guild_id,
             )
-            results = _results(best, ranking.candidates, limit, collapse=collapse)
+            results = _results(best, ranking, limit, collapse=collapse)
             cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
             if not ranking.degraded and pool.encoded.problem is None:  # the next one may have more luck
                 self.cache.put(scope.guild_id, generation, key, cached)
@@ -165,14 +168,12 @@ def check_query(query: str) -> str:
     return query
 
 
-def _results(
-    best: Shortlist, ranked: Sequence[RankedCandidate], limit: int, *, collapse: bool
-) -> tuple[RecalledMessage, ...]:
+def _results(best: Shortlist, ranking: Ranking, limit: int, *, collapse: bool) -> tuple[RecalledMessage, ...]:
     """The first ``limit`` candidates with their surroundings; same words are shown once."""
     chosen: list[RankedCandidate] = []
     first_with: dict[str, int] = {}
     copies: dict[int, int] = {}
-    for candidate in ranked:
+    for candidate in ranking.candidates:
         words = " ".join(best.words(candidate.message_id)) if collapse else ""
         original = first_with.get(words) if words.count(" ") >= 2 else None
         if original is not None:
@@ -182,31 +183,37 @@ def _results(
             first_with[words] = candidate.message_id
         else:
             break
+    certain = certainty(ranking)
     return tuple(
-        _result(best, candidate, rank, copies.get(candidate.message_id, 0))
+        _result(best, candidate, rank, certain, copies.get(candidate.message_id, 0))
         for rank, candidate in enumerate(chosen, start=1)
     )
 
 
-def _result(best: Shortlist, candidate: RankedCandidate, rank: int, duplicates: int) -> RecalledMessage:
+def _result(best: Shortlist, candidate: RankedCandidate, rank: int, certain: float, duplicates: int) -> RecalledMessage:
     message_id = candidate.message_id
     pool = best.pool
-    before, after = surroundings(pool.neighbours[message_id]) if message_id in pool.neighbours else ((), ())
-    own = candidate.late_interaction_score
+    around = pool.neighbours.get(message_id, Neighbours())
+    before, after = surroundings(around)
     return RecalledMessage(
         message=best.rows[message_id].message,
         rank=rank,
         score=candidate.score,
-        relevance=relevance_of(candidate, pool.vector_scores.get(message_id)),
+        relevance=relevance_of(candidate, pool.vector_scores.get(message_id), certain),
         vector_score=pool.vector_scores.get(message_id),
         keyword_score=pool.keyword_scores.get(message_id),
-        late_interaction_score=own,
+        late_interaction_score=candidate.late_interaction_score,
         rerank_score=candidate.rerank_score,
         rerank_log_odds=candidate.rerank_log_odds,
-        before=tuple(best.rows[i].message for i in before if i in best.rows),
-        after=tuple(best.rows[i].message for i in after if i in best.rows),
+        before=_messages(best, before),
+        after=_messages(best, after),
+        replies=_messages(best, (around.reply_to, around.answer)),
         duplicates=duplicates,
     )
+
+
+def _messages(best: Shortlist, ids: Sequence[int | None]) -> tuple[StoredMessage, ...]:
+    return tuple(best.rows[i].message for i in ids if i is not None and i in best.rows)
 
 
 def _as_cached(trace: RecallTrace, clock: StageClock) -> RecallTrace:

@@ -63,6 +63,8 @@ class RecalledMessage:
     before: tuple[StoredMessage, ...] = ()
     """What was said just before, oldest first."""
     after: tuple[StoredMessage, ...] = ()
+    replies: tuple[StoredMessage, ...] = ()
+    """The message that it replies to, and the first reply to it, in the same channel."""
     duplicates: int = 0
     """Further messages with the same words that were left out."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     import numpy as np
@@ -94,6 +95,16 @@ class Scope:
         """Whether it narrows beyond the channels."""
         return bool(self.author_ids is not None or self.after or self.before or self.has)
 
+    def admits(self, message: StoredMessage) -> bool:
+        """Whether a message lies in it; ``has`` is not looked at, for only the store knows."""
+        return (
+            message.guild_id == self.guild_id
+            and message.channel_id in self.channel_ids
+            and (self.author_ids is None or message.author_id in self.author_ids)
+            and (self.after is None or message.created_at >= self.after)
+            and (self.before is None or message.created_at < self.before)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -152,6 +163,13 @@ class Neighbours(NamedTuple):
     def ids(self) -> tuple[int, ...]:
         """The ids that exist."""
         return tuple(i for i in self if i is not None)
+
+    def without(self, message_ids: Collection[int]) -> Neighbours:
+        """Return the same with ``None`` in place of these messages."""
+        around = (self.previous, self.before_previous, self.next, self.reply_to, self.answer)
+        if not any(i in message_ids for i in around):
+            return self
+        return Neighbours(*(None if i in message_ids else i for i in around))
 
 
 @dataclass(frozen=True, slots=True)

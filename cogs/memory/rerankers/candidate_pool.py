@@ -6,7 +6,7 @@ are loaded whole, with their surroundings: a `Shortlist`, for everything that lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from cogs.memory.query_terms import split_words
 from cogs.memory.rerankers.late_interaction import keyword_vectors, surrounding_rows, term_maxima, windowed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,6 +88,19 @@ class CandidatePool:
         return (1 - LEXICAL_WEIGHT) * min_max(
             self.late_interaction
         ) + LEXICAL_WEIGHT * keywords / self.best_keyword_score
+
+    def without(self, message_ids: Collection[int]) -> CandidatePool:
+        """Return the pool as if these messages had never been said: neither found nor standing beside another."""
+        if not message_ids:
+            return self
+        return replace(
+            self,
+            candidates=[i for i in self.candidates if i not in message_ids],
+            sketches={i: sketch for i, sketch in self.sketches.items() if i not in message_ids},
+            neighbours={i: around.without(message_ids) for i, around in self.neighbours.items()},
+            keyword_scores={i: score for i, score in self.keyword_scores.items() if i not in message_ids},
+            vector_scores={i: score for i, score in self.vector_scores.items() if i not in message_ids},
+        )
 
     def best(self, count: int) -> list[int]:
         """The ids of the ``count`` best candidates by base score; ties by older message."""
