@@ -106,7 +106,8 @@ class RecallPipeline:
             )
             results = _results(best, ranking, limit, collapse=collapse)
             cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
-            if not ranking.degraded and pool.encoded.problem is None:  # the next one may have more luck
+            may_do_better = ranking.degraded or pool.encoded.problem is not None  # the next time
+            if not may_do_better and not exclude:  # a message that excludes itself asks once
                 self.cache.put(scope.guild_id, generation, key, cached)
         else:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))

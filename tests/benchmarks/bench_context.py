@@ -67,8 +67,9 @@ async def coverage(channels: Sequence[EvaluationChannel], elsewhere: Sequence[st
     regular, adversarial = Tally(), Tally()
     empty = asked = 0
     others = cycle(elsewhere)
+    profile = replace(load_profile("embedded"), injection_deadline_ms=None)  # a busy machine finds the same
     with TemporaryFolder() as folder:
-        async with MemoryService.on_folder(load_profile("embedded"), folder) as memory:
+        async with MemoryService.on_folder(profile, folder) as memory:
             await ingest(memory, channels)
             await memory.name_channels(ChannelInfo(c.channel_id, GUILD, f"channel-{c.channel_id}") for c in channels)
             for channel in channels:

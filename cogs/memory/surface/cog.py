@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.memory_service import check_query
 from cogs.memory.natural_dates import parse_date
@@ -19,12 +20,15 @@ from cogs.memory.surface.presenter import NOBODY, heading, page_embeds
 from cogs.memory.surface.recall_buttons import BUTTONS, page_view
 from cogs.memory.surface.recall_flow import RecallFlow, question_from
 from cogs.memory.surface.recent_queries import MAX_SUGGESTION
+from cogs.memory.surface.reply_context import ReplyContexts
 from cogs.memory.surface.search_state import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Search
 from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from cogs.memory.context_builder import MemoryContext
     from cogs.memory.surface.services import SurfaceServices
 
     Interaction = discord.Interaction[Any]
@@ -45,6 +49,7 @@ class MemoryCog(commands.Cog, name=COG_NAME):
     def __init__(self, services: SurfaceServices) -> None:
         self.services = services
         self.flow = RecallFlow(services)
+        self._contexts = ReplyContexts(services)
         services.erasure.keepers.append(self.flow)
         self._menu = app_commands.ContextMenu(name=_("Find related"), callback=self.find_related)
         self._menu.guild_only = True
@@ -60,6 +65,46 @@ class MemoryCog(commands.Cog, name=COG_NAME):
         """Take back what `cog_load` registered."""
         self.services.bot.tree.remove_command(self._menu.name, type=self._menu.type)
         self.services.bot.remove_dynamic_items(*BUTTONS)
+
+    async def build_context(
+        self,
+        message: discord.Message,
+        *,
+        query: str | None = None,
+        token_budget: int = 1000,
+        per_author: int | None = None,
+        count_tokens: Callable[[str], int] = estimate_tokens,
+        gate: bool = True,
+        exclude: Iterable[int] = (),
+    ) -> MemoryContext:
+        """Return what a reply to a message should know, as fenced quotes: for other cogs of the same bot.
+
+        Only what *everybody who reads the message's channel* may see is quoted, checked again when it was found. The
+        context is empty, and its ``reason`` says why, when the message needs no memory, nothing relevant is known, its
+        author opted out, or it was not said on a server.
+
+        Args:
+            message: what the reply answers; it is never quoted itself.
+            query: what to look for; None for what the message says.
+            token_budget: tokens of the text, fence included.
+            per_author: how many messages of one author at most; None lets nobody take more than 70 % of the room.
+            count_tokens: the reply model's tokenizer.
+            gate: whether to look only when the message seems to need memory.
+            exclude: ids of messages that the reply knows already.
+
+        Raises:
+            InvalidQuery: there is nothing to look for, and no gate.
+            MemoryCogError: the memory failed; its text is fit for users.
+        """
+        return await self._contexts.build(
+            message,
+            query=query,
+            token_budget=token_budget,
+            per_author=per_author,
+            count_tokens=count_tokens,
+            gate=gate,
+            exclude=exclude,
+        )
 
     @app_commands.command(name=_("recall"), description=_("Find what was said on this server"))
     @app_commands.describe(

@@ -128,7 +128,7 @@ class AccessRules:
         threads = self._threads(guild)
         private = [channel_id for channel_id in wanted if channel_id in threads and threads[channel_id].private]
         joined = await self._ask_for_threads(guild, permit.member_id, private)
-        member = await self._present_member(permit.guild_id, permit.member_id)
+        member = await self.present_member(permit.guild_id, permit.member_id)
         # Asking took time. From here to the answer nothing is awaited.
         guild = self._known_guild(permit.guild_id)
         if guild is None or member is None:
@@ -311,7 +311,8 @@ class AccessRules:
 
     # What only Discord can say.
 
-    async def _present_member(self, guild_id: int, member_id: int) -> discord.Member | None:
+    async def present_member(self, guild_id: int, member_id: int) -> discord.Member | None:
+        """Return a member as he is now; ``None`` if he is not one, or nobody can tell."""
         guild = self._known_guild(guild_id)
         if guild is None:
             return None

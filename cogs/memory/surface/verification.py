@@ -108,6 +108,7 @@ class Verification:
             message=verified.current[result.message.id],
             before=self._still_true(result.before, verified),
             after=self._still_true(result.after, verified),
+            replies=self._still_true(result.replies, verified),
         )
 
     def _still_true(self, around: Sequence[StoredMessage], verified: Verified) -> tuple[StoredMessage, ...]:
