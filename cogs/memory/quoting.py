@@ -22,24 +22,24 @@ _LEAD = 60
 
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff\x00-\x08\x0e-\x1f\x7f-\x9f]"
+    "\ud800-\udfff\U000e0000-\U000e0fff\x00-\x08\x0e-\x1f\x7f-\x9f]"
 )
 _DOMAINS = (
     "com|org|net|io|gg|dev|app|co|uk|eu|de|fr|es|it|nl|pl|ru|cn|jp|me|tv|ly|be|to|info|biz|xyz|site|online|example"
 )
 _LINK = re.compile(
     r"\b[a-z][a-z0-9+.-]{1,15}://(?:[^\s/@]{0,200}@)?([^\s/:?#]+)\S*"
-    r"|\b(?:www\.|(?=discord(?:app)?\.(?:gg|com)/))([^\s/:?#]+)\S*"
+    r"|\b(?:www\.|(?=discord(?:app)?\.(?:gg|com|gift|new|me|li)/))([^\s/:?#]+)\S*"
     rf"|\b((?:[a-z0-9-]{{1,63}}\.){{1,4}}(?:{_DOMAINS}))(?::\d+)?/\S*",
     re.IGNORECASE,
 )
 _ROLE = re.compile(
-    r"\b(system|assistant|user|human|developer|tool|model|bot|ai|instructions?|response|prompt)"
+    r"\b(system|assistant|user|human|developer|tool|function|model|bot|ai|instructions?|response|prompt)"
     r"(\s*(?:message|prompt)?\s*)[:\uff1a\ufe55\ua789\u2236\ufe13]",
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"#{2,}|={3,}|-{3,}|\*{3,}|~{3,}")
-_MENTION = re.compile(r"[@\uff20\ufe6b](everyone|here)\b|[@\uff20\ufe6b](?=[!&]?\d)", re.IGNORECASE)
+_MENTION = re.compile(r"[@\uff20\ufe6b](everyone|here)|[@\uff20\ufe6b](?=[!&]?\d)", re.IGNORECASE)
 _NEUTRAL = str.maketrans({
     **dict.fromkeys("<\uff1c\ufe64\u2329\u3008\u27e8", "‹"),
     **dict.fromkeys(">\uff1e\ufe65\u232a\u3009\u27e9", "›"),

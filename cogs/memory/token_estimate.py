@@ -14,5 +14,6 @@ def estimate_tokens(text: str) -> int:
     each, as in the tokenizers that split most. (A count by bytes alone is too low for dates and short words.)
     """
     return sum(
-        -(-len(piece) // 4) if piece.isascii() else -(-len(piece.encode()) // 2) for piece in _PIECE.findall(text)
+        -(-len(piece) // 4) if piece.isascii() else -(-len(piece.encode(errors="replace")) // 2)
+        for piece in _PIECE.findall(text)
     )
