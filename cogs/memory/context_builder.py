@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from cogs.memory.context_selection import Selection, conversations
 from cogs.memory.quoting import MAX_QUOTE, quote, quote_name
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
+    from cogs.memory.context_gate import Reason
     from cogs.memory.context_selection import Chosen
     from cogs.memory.recall_records import RecalledMessage
     from cogs.memory.records import Scope, StoredMessage
@@ -38,7 +39,9 @@ RECENT: Final = timedelta(days=2)
 WEAK: Final = 0.05
 """Results are left out whose relevance is below this share of the one that the best must have."""
 
-
+Outcome = Literal["found", "nothing relevant", "no room", "out of time", "not allowed"]
+"""What became of looking: no result is relevant enough, none fits the budget, the deadline passed, or nothing may be shown
+to everybody who reads the reply (or its author opted out)."""
 NOT_ASKED: Final = RecallTrace((), candidates=0, reranked=0, rerank_of=0, reranker="none", total_ms=0.0)
 """The trace of a context for which nothing was looked up."""
 
@@ -55,20 +58,15 @@ class MemoryContext:
     """Length of the text by the measure that was given."""
     trace: RecallTrace
     """What the recall did; `NOT_ASKED` if there was none."""
-    reason: str = "found"
-    """Why there is something ("found"), or nothing: a `context_gate.Reason`, or one of `NOTHING`."""
+    reason: Outcome | Reason = "found"
+    """Why there is something, or nothing: an outcome, or why the gate says that no memory is needed."""
     beside: frozenset[int] = frozenset()
     """Ids of the sources that were not found themselves, but stand beside one that was; their relevance is 0."""
 
     @classmethod
-    def nothing(cls, reason: str, trace: RecallTrace = NOT_ASKED) -> Self:
+    def nothing(cls, reason: Outcome | Reason, trace: RecallTrace = NOT_ASKED) -> Self:
         """Return an empty context; without a trace, of a memory that gave no answer."""
         return cls("", (), 0, trace, reason)
-
-
-NOTHING: Final = ("nothing relevant", "no room", "out of time", "not allowed")
-"""Reasons for an empty context besides the gate's: no result is relevant enough, none fits the budget, the deadline
-passed, or nobody who reads there may be shown anything."""
 
 
 def build_context(

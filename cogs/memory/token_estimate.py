@@ -13,7 +13,8 @@ def estimate_tokens(text: str) -> int:
     Words cost a token for each four letters begun, other scripts one for two bytes; digits, signs and line breaks one
     each, as in the tokenizers that split most. (A count by bytes alone is too low for dates and short words.)
     """
-    return sum(
-        -(-len(piece) // 4) if piece.isascii() else -(-len(piece.encode(errors="replace")) // 2)
-        for piece in _PIECE.findall(text)
-    )
+    return sum(_tokens(piece) for piece in _PIECE.findall(text))
+
+
+def _tokens(piece: str) -> int:
+    return -(-len(piece) // 4) if piece.isascii() else -(-len(piece.encode(errors="replace")) // 2)
