@@ -40,8 +40,8 @@ WEAK: Final = 0.05
 """Results are left out whose relevance is below this share of the one that the best must have."""
 
 Outcome = Literal["found", "nothing relevant", "no room", "out of time", "not allowed"]
-"""What became of looking: no result is relevant enough, none fits the budget, the deadline passed, or nothing may be shown
-to everybody who reads the reply (or its author opted out)."""
+"""What became of looking: no result is relevant enough, none fits the budget, the deadline passed, or nothing may be
+shown to everybody who reads the reply (or its author opted out)."""
 NOT_ASKED: Final = RecallTrace((), candidates=0, reranked=0, rerank_of=0, reranker="none", total_ms=0.0)
 """The trace of a context for which nothing was looked up."""
 
