@@ -152,7 +152,7 @@ class _Page:
         place = f" #{quote_name(channel)}" if channel else ""
         when = _day(message.created_at)
         if self._now is not None and self._now - message.created_at < RECENT:
-            when += f" {message.created_at:%H:%M}"
+            when += f" {message.created_at.astimezone(UTC):%H:%M}"
         return f"[{number}] {quote_name(message.author_name)}{answered}{place} {when}: {self._quotes[key]}\n"
 
 

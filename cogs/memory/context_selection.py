@@ -26,6 +26,8 @@ AUTHOR_SHARE: Final = 0.7
 """Share of the room that one author may take, unless a number of messages is given."""
 SIMILAR: Final = 0.7
 """Share of common words (Jaccard) from which on messages count as variants of one text."""
+LEAST_WORDS: Final = 3
+"""Shorter messages ("yes", "me too") may be said twice and mean two things."""
 COMPARED: Final = 1000
 """Characters of each that are compared."""
 FLOOD: Final = 3
@@ -43,6 +45,17 @@ class Chosen:
     """Whether it was not found itself, but stands beside one that was."""
 
 
+@dataclass(slots=True)
+class _Variants:
+    """Messages that say about the same."""
+
+    words: frozenset[str]
+    """Of the best of them."""
+    best: int
+    """Its id."""
+    count: int
+
+
 class Copies:
     """Which messages say again what a better result says.
 
@@ -51,25 +64,23 @@ class Copies:
     """
 
     def __init__(self, results: Sequence[RecalledMessage]) -> None:
-        self._groups: list[tuple[frozenset[str], list[int]]] = []
-        self._sizes: list[int] = []
+        self._texts: list[_Variants] = []
         for result in results:
             words = _words(result.message)
-            place = next((n for n, (leader, _) in enumerate(self._groups) if _similar(words, leader)), None)
-            if place is None:
-                place = len(self._groups)
-                self._groups.append((words, []))
-                self._sizes.append(0)
-            self._groups[place][1].append(result.message.id)
-            self._sizes[place] += 1 + result.duplicates
+            known = next((text for text in self._texts if _similar(words, text.words)), None)
+            if known is None:
+                known = _Variants(words, result.message.id, 0)
+                self._texts.append(known)
+            known.count += 1 + result.duplicates
 
     def holds(self, message: StoredMessage) -> bool:
-        """Whether a message is a copy; the best of a group is none."""
+        """Whether a message is a copy; the best of its kind is none."""
         words = _words(message)
-        for (leader, members), size in zip(self._groups, self._sizes, strict=True):
-            if members[0] == message.id:
+        for text in self._texts:
+            if text.best == message.id:
                 return False
-            if (size >= FLOOD and _similar(words, leader)) or (words == leader and len(words) > 2):
+            is_flood = text.count >= FLOOD and _similar(words, text.words)
+            if is_flood or (words == text.words and len(words) >= LEAST_WORDS):
                 return True
         return False
 
