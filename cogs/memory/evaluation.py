@@ -61,6 +61,11 @@ class Outcome:
     query: Query
     found: tuple[int, ...]
     milliseconds: float
+    scores: tuple[tuple[float, float | None], ...] = ()
+    """Of each that was found: what the order rests on, and P(yes) of the reranker model, None without one."""
+    reranked: int = 0
+    """Candidates that the model scored, of those that it was meant to."""
+    rerank_of: int = 0
 
 
 def read_evaluation(path: Path) -> list[EvaluationChannel]:
@@ -163,15 +168,25 @@ async def ask(
     for channel in channels:
         scope = Scope(GUILD, frozenset([channel.channel_id]))
         for query in channel.queries:
-            start = time.perf_counter()
-            try:
-                recall = await memory.recall(query.text, scope, limit=DEPTH, order=order, collapse=False)
-                found = tuple(result.message.id for result in recall.results)
-            except InvalidQuery:
-                found = ()
-            outcomes.append(Outcome(query, found, (time.perf_counter() - start) * 1000))
+            outcomes.append(await _answer(memory, query, scope, order))
             progress()
     return outcomes
+
+
+async def _answer(memory: MemoryService, query: Query, scope: Scope, order: Order | None) -> Outcome:
+    start = time.perf_counter()
+    try:
+        recall = await memory.recall(query.text, scope, limit=DEPTH, order=order, collapse=False)
+    except InvalidQuery:
+        return Outcome(query, (), (time.perf_counter() - start) * 1000)
+    return Outcome(
+        query,
+        tuple(result.message.id for result in recall.results),
+        (time.perf_counter() - start) * 1000,
+        tuple((result.score, result.rerank_score) for result in recall.results),
+        recall.trace.reranked,
+        recall.trace.rerank_of,
+    )
 
 
 def report(name: str, profile: str, reranker: str, outcomes: Sequence[Outcome], ingest_rate: float) -> dict[str, Any]:

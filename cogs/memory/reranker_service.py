@@ -189,8 +189,12 @@ class RerankerService(RecordReranking):
     @property
     def name(self) -> str:
         """The last stage that decides the order, as answers and evaluations name it."""
-        serves = self._reranking is not None and self._reranking.state in ("ready", "degraded")
-        return (self._profile.reranker_model or self._profile.reranker) if serves else self._built_in_order
+        return (self._profile.reranker_model or self._profile.reranker) if self.has_model else self._built_in_order
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model serves on top of the built-in ranking."""
+        return self._reranking is not None and self._reranking.state in ("ready", "degraded")
 
     async def close(self) -> None:
         """Free the models; may be called twice."""

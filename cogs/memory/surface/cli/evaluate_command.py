@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from cogs.memory.evaluation import (
-    COMPARE_METRICS,
     TemporaryFolder,
-    ask,
     ingest,
-    metrics_of,
     read_evaluation,
     report,
 )
 from cogs.memory.exceptions import ModelError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.reranker_service import MODEL_TYPES
+from cogs.memory.surface.cli.comparison import asked, compare, show_comparison
 from cogs.memory.surface.cli.output import console, errors, progress_bar
 
 if TYPE_CHECKING:
@@ -26,20 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cogs.memory.evaluation import EvaluationChannel, Outcome
+    from cogs.memory.evaluation import EvaluationChannel
     from cogs.memory.model_loading import ModelSources
     from cogs.memory.reranker_service import Order
     from profiles import MemoryProfile
 
     Channels = Sequence[EvaluationChannel]
-
-STAGES: tuple[tuple[str, Order | None], ...] = (
-    ("keyword (FTS5)", "keyword"),
-    ("vector (dense)", "vector"),
-    ("fused (RRF)", "rrf"),
-    ("late interaction", "late_interaction"),
-    ("structure", "structure"),
-)
 
 
 async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, sources: ModelSources) -> int:
@@ -54,7 +44,8 @@ async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, source
                     bar.add_task(f"{path.name}: ingest", total=None)
                     rate = await ingest(memory, parts)
                 if arguments.compare:
-                    console.print(await _compare(memory, path, parts))
+                    comparison = await compare(memory, path, parts)
+                    show_comparison(comparison, as_json=arguments.json)
                 else:
                     reports.append(await _measure(memory, path, parts, rate, arguments))
         if reports and arguments.json:
@@ -68,7 +59,7 @@ async def _measure(
     memory: MemoryService, path: Path, parts: Channels, rate: float, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     order = _order(arguments)
-    outcomes = await _asked(memory, f"{path.name}: questions", parts, order)
+    outcomes = await asked(memory, f"{path.name}: questions", parts, order)
     return report(path.name, memory.profile.name, order or memory.reranker.name, outcomes, rate)
 
 
@@ -88,22 +79,6 @@ async def _wait_for_model(memory: MemoryService, *, asked: bool) -> None:
         if asked:
             raise
         errors.print(f"Measured without the profile's model: {error}", style="yellow", markup=False)
-
-
-async def _asked(memory: MemoryService, title: str, parts: Channels, order: Order | None) -> list[Outcome]:
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=sum(len(part.queries) for part in parts))
-        return await ask(memory, parts, order=order, progress=lambda: bar.advance(task))
-
-
-async def _compare(memory: MemoryService, path: Path, parts: Channels) -> Table:
-    """Every stage on the same questions, side by side."""
-    table = Table("stage", *COMPARE_METRICS, title=path.name)
-    for title, order in STAGES:
-        outcomes = await _asked(memory, f"{path.name}: {title}", parts, order)
-        regular = [o for o in outcomes if o.query.category != "adversarial"] or outcomes
-        table.add_row(title, *(f"{value:.3f}" for value in metrics_of(regular, COMPARE_METRICS).values()))
-    return table
 
 
 def _table(reports: list[dict[str, Any]]) -> Table:
