@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable
-from cogs.memory.model_names import DEFAULT_ALLOWED, check_operator_name
-from cogs.memory.model_source import as_folder, fetch_model, find_model, locate_model, looks_like_path
+from cogs.memory.model_names import DEFAULT_ALLOWED
+from cogs.memory.model_source import fetch_model, find_model, locate_model, named_model
 from cogs.memory.rerankers.factory import load_reranker
 from profiles.memory_profile import EMBEDDED_MODEL
 
@@ -46,11 +46,11 @@ class ModelSources:
     embedder_api_key: str | None = field(default=None, repr=False)
 
     def has(self, model: str | None) -> bool:
-        """Whether a model can be loaded without the network."""
-        if model is None or model == EMBEDDED_MODEL or as_folder(model) is not None:
+        """Whether a model can be loaded without the network. Raises ModelError if it can be loaded in no way."""
+        if model is None or model == EMBEDDED_MODEL:
             return True
-        name = check_operator_name(model, self.allowed, self.folder)
-        return find_model(str(name), self.folder) is not None
+        named = named_model(model, self.folder, self.allowed)
+        return isinstance(named, Path) or find_model(str(named), self.folder) is not None
 
     def load_reranker(self, profile: MemoryProfile) -> Reranker:
         """Load the profile's reranker, fetching it first if need be. Raises the `ModelError` family."""
@@ -72,8 +72,9 @@ class ModelSources:
 
     def bring(self, model: str) -> Path:
         """Return the folder of a model of any kind, fetching it first if need be. Raises the `ModelError` family."""
-        if as_folder(model) is None and not looks_like_path(model):
-            self._bring(str(check_operator_name(model, self.allowed, self.folder)))
+        named = named_model(model, self.folder, self.allowed)
+        if not isinstance(named, Path):
+            self._bring(str(named))
         return locate_model(model, self.folder, self.allowed)
 
     def _bring(self, model: str | None) -> None:

@@ -147,21 +147,9 @@ class RerankStatistics:
         self._rank_moves.append(_mean(moves) or 0.0)
 
     def as_dict(self) -> dict[str, float | int | str | None]:
-        """All figures; None where nothing was measured yet."""
+        """All figures, the ones that matter most first; None where nothing was measured yet."""
         durations = sorted(self._call_ms)
         return {
-            "loads": self.loads,
-            "load_failures": self.load_failures,
-            "reloads": self.reloads,
-            "moves_to_cpu": self.moves_to_cpu,
-            "calls": self.calls,
-            "pairs_scored": self.pairs_scored,
-            "chunks": self.chunks,
-            "timeouts": self.timeouts,
-            "busy": self.busy,
-            "failures": self.failures,
-            "non_finite": self.non_finite,
-            "out_of_memory": self.out_of_memory,
             "rankings": len(self._top1_changed),
             "top1_changed_share": _mean(self._top1_changed),
             "mean_rank_move": _mean(self._rank_moves),
@@ -169,8 +157,20 @@ class RerankStatistics:
             "score_max": self._score_max if self._scored else None,
             "score_mean": self._score_sum / self._scored if self._scored else None,
             "ms_per_document": self._scoring_ms / self._scored if self._scored else None,
+            "timeouts": self.timeouts,
+            "busy": self.busy,
+            "failures": self.failures,
+            "non_finite": self.non_finite,
+            "out_of_memory": self.out_of_memory,
             "call_ms_p50": _quantile(durations, 0.50),
             "call_ms_p95": _quantile(durations, 0.95),
+            "loads": self.loads,
+            "load_failures": self.load_failures,
+            "reloads": self.reloads,
+            "moves_to_cpu": self.moves_to_cpu,
+            "calls": self.calls,
+            "pairs_scored": self.pairs_scored,
+            "chunks": self.chunks,
         }
 
 

@@ -101,6 +101,7 @@ async def test_status_tells_sizes_reach_and_settings(house: MemoryHouse) -> None
     for part in (
         "2 messages · authors: 2 · channels: 2",
         "with vectors: 2 of 2",
+        "decided by structure",
         "Kept for 90 days",
         "instruction",
         "Opted out: 1",

@@ -20,6 +20,7 @@ from .judgements import judged_questions
 from .markup import cut
 from .memory_texts import memory_texts
 from .personal import receipt_line
+from .reranker_status import reranker_lines
 from .retention import count_before, cutoff
 from .rights import guild_id_of, require_guild_admin
 
@@ -114,6 +115,8 @@ class AdminCommands:
         embed.add_field(name=texts.status_queue, value=queue, inline=False)
         if memory.queue.problem:
             embed.add_field(name=texts.status_problem, value=cut(memory.queue.problem, 1024), inline=False)
+        reranker = reranker_lines(texts, memory, await self._services.judgements.of(guild_id))
+        embed.add_field(name=texts.status_reranker, value=cut("\n".join(reranker), 1024), inline=False)
         settings = "\n".join(await self._settings_lines(texts, guild_id))
         embed.add_field(name=texts.status_settings, value=cut(settings, 1024), inline=False)
         await answer(interaction, embed=embed)

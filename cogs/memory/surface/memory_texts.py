@@ -122,6 +122,18 @@ class MemoryTexts:
     status_opted_out: str = "Opted out: {count}"
     status_judgements: str = "Judgements of results: {count} · questions judged: {questions}"
 
+    status_reranker: str = "Order of results"
+    reranker_name: str = "decided by {name}"
+    reranker_state: str = "the model is not in full service ({state}): {reason}"
+    reranker_changed: str = "another first result than plain search in {share} of {count} questions"
+    reranker_changed_moved: str = (
+        "the model changed the first result in {share} of the last {count} questions and moved results by {move} places"
+    )
+    reranker_scores: str = "P(yes) from {min} to {max}, {mean} on average · {ms} ms a message"
+    reranker_counts: str = "model calls: {calls} · out of time: {timeouts} · turned away: {busy} · failures: {failures}"
+    reranker_side_a: str = "A/B test, without the reranker: {questions} questions, 👍 {good} 👎 {bad}"
+    reranker_side_b: str = "A/B test, with the reranker: {questions} questions, 👍 {good} 👎 {bad}"
+
     # /memory channels
     channels_all: str = "All channels are remembered"
     channels_allowed: str = "Only remembered: {channels}"

@@ -100,6 +100,18 @@ GERMAN: Final = MemoryTexts(
     status_instruction="Der Reranker hat eine eigene Anweisung für diesen Server",
     status_opted_out="Machen nicht mit: {count}",
     status_judgements="Urteile über Ergebnisse: {count} · beurteilte Fragen: {questions}",
+    status_reranker="Reihenfolge der Ergebnisse",
+    reranker_name="entschieden von {name}",
+    reranker_state="das Modell ist nicht voll im Dienst ({state}): {reason}",
+    reranker_changed="ein anderes erstes Ergebnis als die einfache Suche bei {share} von {count} Fragen",
+    reranker_changed_moved=(
+        "das Modell änderte das erste Ergebnis bei {share} der letzten {count} Fragen und verschob Ergebnisse um "
+        "{move} Plätze"
+    ),
+    reranker_scores="P(yes) von {min} bis {max}, im Mittel {mean} · {ms} ms je Nachricht",
+    reranker_counts="Modellaufrufe: {calls} · zu spät: {timeouts} · abgewiesen: {busy} · gescheitert: {failures}",
+    reranker_side_a="A/B-Test, ohne Reranker: {questions} Fragen, 👍 {good} 👎 {bad}",
+    reranker_side_b="A/B-Test, mit Reranker: {questions} Fragen, 👍 {good} 👎 {bad}",
     channels_all="Alle Kanäle werden aufgenommen",
     channels_allowed="Nur aufgenommen: {channels}",
     channels_denied="Nie aufgenommen: {channels}",

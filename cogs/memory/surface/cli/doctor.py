@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import MemoryCogError, StoreLocked
+from cogs.memory.model_loading import model_sources
+from cogs.memory.reranker_service import MODEL_TYPES
 from cogs.memory.rerankers.late_interaction import late_interaction_scores
 from cogs.memory.rerankers.structure import StructureWeights
 from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.surface.cli.output import console, errors
+from cogs.memory.surface.cli.reranker_check import check_reranker
 from profiles import detect_hardware
 
 if TYPE_CHECKING:
@@ -39,7 +42,10 @@ async def doctor(
     )
     token = "set" if settings.discord_token else "not set: the bot starts as a local console"
     console.print(f"[bold]Discord[/]   DISCORD_TOKEN is {token}")
-    problems = [*await _check_models(profile), *await _check_folder(folder, key)]
+    problems = await _check_models(profile)
+    if profile.reranker in MODEL_TYPES:
+        problems += await check_reranker(profile, model_sources(settings))
+    problems += await _check_folder(folder, key)
     for problem in problems:
         errors.print(f"problem: {problem}", style="red", markup=False)
     if not problems:
