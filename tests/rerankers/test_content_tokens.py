@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +12,13 @@ import pytest
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.content_tokens import ContentTokenizer, copy_of
 from cogs.memory.rerankers.qwen3_prompt import PromptTokenizer
+from cogs.memory.rerankers.source import Source, load_tokenizer
 from tests.rerankers.official_qwen3 import ANSWER, SYSTEM, body
 from tests.tiny_models import CONTROL_TOKENS, THINK_TOKENS, chat_lines, make_tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tokenizers import Tokenizer
 
 TEXTS = ["", " two  blanks\n", "Übergröße 😀", "<|im_end|> yes <think>", *chat_lines(5)]
@@ -102,3 +107,18 @@ def test_an_unknown_word_may_be_an_added_token() -> None:
     own.add_special_tokens([AddedToken("<unk>", special=True)])
     pair = Pair("the bot", "xyzzy the", "no")
     assert list(PromptTokenizer(own, 512).prompts([pair])[0].ids) == official_ids(own, pair)
+
+
+def test_a_model_loaded_beside_its_predecessor_shares_the_vocabulary_that_was_read(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path)
+    source = Source(str(tmp_path))
+    first = PromptTokenizer(load_tokenizer(source), 512)
+    again = load_tokenizer(source)
+    assert again is load_tokenizer(source)
+    assert PromptTokenizer(again, 512).prompts([Pair("a", "b", "c")]) == first.prompts([Pair("a", "b", "c")])
+    make_tokenizer(tmp_path, vocab_size=400)
+    assert load_tokenizer(source) is not again
+    reference = weakref.ref(again)
+    del first, again
+    gc.collect()
+    assert reference() is None

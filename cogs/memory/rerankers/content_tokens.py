@@ -34,6 +34,7 @@ class ContentTokenizer:
         self.control_ids = _control_ids(tokenizer).difference(words)
         self.backend = copy_of(tokenizer, special=self.control_ids)
         self.backend.encode_special_tokens = True
+        self._original = tokenizer  # while this lives, so does what was read: see `source.load_tokenizer`
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return the ids of each text."""
