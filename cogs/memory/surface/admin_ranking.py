@@ -35,7 +35,7 @@ COMPARED: Final = 5
 """Results that a dry run of an instruction shows of each order."""
 PROGRESS_EVERY: Final = 20
 """Questions between two lines of progress of an evaluation."""
-READS_INSTRUCTIONS: Final = ("qwen3", "remote")
+READS_INSTRUCTIONS: Final = ("qwen3", "custom")
 
 
 class RankingCommands:
