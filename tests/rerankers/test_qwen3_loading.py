@@ -257,3 +257,10 @@ def test_the_published_values_must_be_met_in_order_and_size(scores: list[float],
     result = prove_golden(score, golden, 0.75)
     assert result.ok is ok
     assert detail in result.detail
+
+
+def test_nothing_is_drawn_amid_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make_qwen3(tmp_path)
+    capfd.readouterr()
+    Qwen3Reranker.load(str(tmp_path)).close()
+    assert capfd.readouterr() == ("", "")

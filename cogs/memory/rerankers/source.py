@@ -131,13 +131,29 @@ def reading_weights(source: Source) -> Iterator[None]:
     from safetensors import SafetensorError
 
     try:
-        yield
+        with _no_progress_bar():
+            yield
     except (OSError, SafetensorError, ValueError) as error:
         raise source.unavailable("has no complete safetensors weights: download it again.") from error
     except RuntimeError as error:
         if "mismatch" not in str(error):
             raise
         raise source.unavailable("has weights of other shapes than its config.json says.") from error
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar amid the lines of the log."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
 
 
 def stored_weights(source: Source) -> frozenset[str]:
