@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable
@@ -13,7 +17,6 @@ from cogs.memory.worker import ModelWorker
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from cogs.memory.embedders import EncodedQuery, EncodedText, Encoder
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from profiles import MemoryProfile
 
     LoadEncoder = Callable[[MemoryProfile], Encoder]
+
+log = logging.getLogger(__name__)
 
 SLICE = 16
 """Texts encoded between two looks at the queue: a question never waits longer than one slice of a backlog."""
@@ -51,6 +56,8 @@ class EmbeddingService:
         """Held while one batch is embedded *and* stored, and while the model is swapped: no batch mixes spaces."""
         self.encoded = 0
         """Documents encoded since the start."""
+        self.not_finite = 0
+        """Documents and questions for which the model gave a NaN or an infinity."""
 
     async def start(self) -> Space:
         """Load the model if that has not happened, and return its space.
@@ -68,9 +75,18 @@ class EmbeddingService:
         return self._encoder.space
 
     async def encode_query(self, text: str) -> tuple[EncodedQuery, Space]:
-        """Encode a question, before all background work; return it with the space it belongs to."""
+        """Encode a question, before all background work; return it with the space it belongs to.
+
+        If the model's numbers are not finite, the vectors are zero: they are like nothing, and words alone decide.
+        """
         encoder = await self._ready()
-        return await self._worker_of(encoder, 0).run(encoder.encode_query, text), encoder.space
+        encoded = await self._worker_of(encoder, 0).run(encoder.encode_query, text)
+        if not (np.isfinite(encoded.vector).all() and np.isfinite(encoded.token_vectors).all()):
+            self.not_finite += 1
+            log.error("The embedder gave no finite vector for a question; words alone decide")
+            nothing = np.zeros_like(encoded.vector), np.zeros_like(encoded.token_vectors)
+            encoded = replace(encoded, vector=nothing[0], token_vectors=nothing[1])
+        return encoded, encoder.space
 
     def _worker_of(self, encoder: Encoder, purpose: Literal[0, 1]) -> ModelWorker:
         """The thread for questions (0) or documents (1).
@@ -97,12 +113,18 @@ class EmbeddingService:
             part = by_length[start : start + SLICE]
             worker = self._worker_of(encoder, 1)
             encoded = await worker.run_background(encoder.encode, [document_text(m) for m in part])
-            embeddings += [
-                Embedding(message.id, message.content_hash, _stored(text.vector), text.sketch)
-                for message, text in zip(part, encoded, strict=True)
-            ]
+            embeddings += [self._embedding(message, text) for message, text in zip(part, encoded, strict=True)]
         self.encoded += len(messages)
         return embeddings
+
+    def _embedding(self, message: StoredMessage, text: EncodedText) -> Embedding:
+        """What is stored of a message; one whose vector is not finite is found by its words alone."""
+        vector = _stored(text.vector)
+        if np.isfinite(vector).all():
+            return Embedding(message.id, message.content_hash, vector, text.sketch)
+        self.not_finite += 1
+        log.error("The embedder gave no finite vector for message %d; it is found by its words alone", message.id)
+        return Embedding(message.id, message.content_hash, np.zeros_like(vector), b"")
 
     async def reload(self, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]) -> Space:
         """Load the embedder of ``profile`` beside the one that serves, and swap them.

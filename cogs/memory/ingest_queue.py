@@ -29,6 +29,8 @@ BATCH = 256
 """Events applied in one go, and rows embedded between two commits."""
 RETRY_S = 5.0
 """Pause before a failed store or model is tried again."""
+NO_MEMORY = "The machine has no memory left."
+EMBEDDER_FAILED = "The embedder failed; the log has why. What is new is found by its words."
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +174,11 @@ class IngestQueue:
         while steps:
             try:
                 await self._apply(steps[0])
-            except StoreError as error:
-                self.problem = str(error)
-                log.error("The store refuses a write; trying again in %.0f s: %s", RETRY_S, error)
+            except (StoreError, MemoryError) as error:
+                self.problem = str(error) or NO_MEMORY
+                log.error("The store refuses a write; trying again in %.0f s: %s", RETRY_S, self.problem)
                 await asyncio.sleep(RETRY_S)
-            except (ValueError, TypeError, OverflowError) as error:
+            except Exception as error:  # noqa: BLE001 - one event that nobody foresaw must not keep all later ones out
                 steps[:1] = self._without_the_bad(steps[0], error)
             else:
                 self.problem = None
@@ -216,9 +218,11 @@ class IngestQueue:
                 while messages := await self._embed_batch():
                     self._recent.append((time.monotonic(), len(messages)))
                     self._on_change({message.guild_id for message in messages})
-            except MemoryCogError as error:
-                self.problem = str(error)
-                log.error("Embedding failed; trying again in %.0f s: %s", RETRY_S, error)
+            except Exception as error:
+                # Whatever a model throws: the messages are stored, and wait for the next try.
+                known = isinstance(error, MemoryCogError)
+                self.problem = str(error) if known else EMBEDDER_FAILED
+                log.error("Embedding failed; trying again in %.0f s: %s", RETRY_S, self.problem, exc_info=not known)
                 await asyncio.sleep(RETRY_S)
                 self._work.set()
             else:

@@ -441,8 +441,8 @@ class TestFaults:
     ) -> None:
         monkeypatch.setattr(
             sqlite_search,
-            "_FREQUENCIES",
-            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT :most, count(:expressions) FROM n",
+            "_FREQUENCY",
+            "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n)",
         )
         store = SqliteStore(tmp_path, query_deadline_s=0.05)
         await store.open()

@@ -43,6 +43,7 @@ class QueryInterrupted(StoreError):
 
 CLOSED = "The message store is closed."
 _NOT_WRITABLE = "The database cannot be written to: check the owner and permissions of the data folder."
+_NO_MEMORY = "The machine has no memory left for the database: try again in a moment."
 _IN_USE = "The database is in use by another program: try again when it has ended."
 _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_FULL: (
@@ -53,7 +54,7 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
         StoreReadOnly,
         "The disk refuses to read or write the database: check its free space and its health.",
     ),
-    sqlite3.SQLITE_NOMEM: (StoreError, "The machine has no memory left for the database: try again in a moment."),
+    sqlite3.SQLITE_NOMEM: (StoreError, _NO_MEMORY),
     sqlite3.SQLITE_READONLY: (StoreReadOnly, _NOT_WRITABLE),
     sqlite3.SQLITE_PERM: (StoreReadOnly, _NOT_WRITABLE),
     sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, _NOT_WRITABLE),
@@ -215,7 +216,8 @@ class Connections:
         # The writer was connected first and goes last: the last one out folds the log into the database.
         if self._all:
             try:
-                await self._all.pop().close()
+                with engine_errors():
+                    await self._all.pop().close()
             finally:
                 await self._disconnect()
 
@@ -225,6 +227,8 @@ def engine_errors() -> Iterator[None]:
     """Translate SQLite's errors; mistakes of the program (wrong SQL, broken constraints) pass unchanged."""
     try:
         yield
+    except MemoryError as error:  # what Python makes of SQLITE_NOMEM
+        raise StoreError(_NO_MEMORY) from error
     except database_errors() as error:
         primary_code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary_code not in _SENTENCES:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cogs.memory.records import Hit
 from cogs.memory.stores.sqlite_connections import QueryInterrupted
@@ -27,22 +27,32 @@ MAX_TERM_LENGTH = 200
 MATCH_BUDGET = 6_000
 """Messages that one query may rank, over all its terms: about 10 ms. Rare terms come first."""
 
+TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.3
+"""What a word counts in the message's own text, and in its author's name or in what was said before it."""
+LENGTH_SHARE = 0.75
+"""How much of a match's weight depends on the length of the message (BM25's b)."""
+SATURATION = 1.2
+"""BM25's k1. A word counts once for each place: that chat repeats it within a message says nothing."""
+USUAL_LENGTH = 80
+"""Characters of a message of average weight."""
+MOST_COUNTED = 50_000
+"""Messages of a scope that are counted for the rarity of words; in a bigger one they are about as rare."""
+
 _WORD_COLUMNS = "{author content previous}"
+_TEXT_COLUMNS = "{content}"
+_BESIDE_COLUMNS = "{author previous}"
 _PAIR_COLUMN = "segments"
 
-_FREQUENCIES = """
-    SELECT j.key, (
-        SELECT count(*) FROM (SELECT 1 FROM message_search WHERE message_search MATCH j.value LIMIT :most)
-    ) FROM json_each(:expressions) j
+# The CROSS JOIN keeps the full-text index the outer loop. The newest matches count when there are too many.
+_MATCHES = """
+    SELECT m.id AS id, {length} AS length FROM message_search CROSS JOIN messages m ON m.id = message_search.rowid
+    WHERE message_search MATCH {match} AND {condition} ORDER BY message_search.rowid DESC LIMIT :most
 """
-# The newest matches are ranked when there are too many; the CROSS JOIN keeps the full-text index the outer loop.
+_FREQUENCY = "(SELECT count(*) FROM ({matches}))"
+_MESSAGES = "(SELECT count(*) FROM (SELECT 1 FROM messages m WHERE {condition} LIMIT :counted))"
+_SCORED = "SELECT id, :weight{place} / (1.0 + {saturation} * ({base} + {slope} * length)) AS score FROM ({matches})"
 _RANKED = """
-    SELECT id, score FROM (
-        SELECT m.id AS id, -bm25(message_search, 0.5, 1.0, 0.3, 1.0) AS score
-        FROM message_search CROSS JOIN messages m ON m.id = message_search.rowid
-        WHERE message_search MATCH :query AND {condition}
-        ORDER BY message_search.rowid DESC LIMIT :most
-    ) ORDER BY score DESC, id DESC LIMIT :limit
+    SELECT id, sum(score) AS total FROM ({scored}) GROUP BY id ORDER BY total DESC, id DESC LIMIT :limit
 """
 
 
@@ -53,23 +63,27 @@ class Terms:
     words: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
 
-    def expressions(self) -> list[str]:
-        """Each as a query of its own."""
-        return [*(f"{_WORD_COLUMNS} : {word}" for word in self.words), *(f"{_PAIR_COLUMN} : {p}" for p in self.pairs)]
+    def places(self) -> list[Place]:
+        """Where to look for each."""
+        return [
+            *(
+                Place(
+                    f"{_WORD_COLUMNS} : {word}",
+                    ((f"{_TEXT_COLUMNS} : {word}", TEXT_WEIGHT), (f"{_BESIDE_COLUMNS} : {word}", BESIDE_WEIGHT)),
+                )
+                for word in self.words
+            ),
+            *(Place(f"{_PAIR_COLUMN} : {pair}", ((f"{_PAIR_COLUMN} : {pair}", TEXT_WEIGHT),)) for pair in self.pairs),
+        ]
 
-    def query(self) -> str:
-        """All of them joined by OR; empty if there are none."""
-        parts = ((_WORD_COLUMNS, self.words), (_PAIR_COLUMN, self.pairs))
-        return " OR ".join(f"({columns} : ({' OR '.join(terms)}))" for columns, terms in parts if terms)
 
-    def keep(self, positions: Iterable[int]) -> Terms:
-        """Those at the given positions of `expressions`."""
-        kept = sorted(positions)
-        first_pair = len(self.words)
-        return Terms(
-            tuple(self.words[i] for i in kept if i < first_pair),
-            tuple(self.pairs[i - first_pair] for i in kept if i >= first_pair),
-        )
+class Place(NamedTuple):
+    """A term as full-text queries."""
+
+    anywhere: str
+    """Wherever it stands."""
+    weighted: tuple[tuple[str, float], ...]
+    """By place, with what a match there counts."""
 
 
 def parse_terms(terms: Iterable[str]) -> Terms:
@@ -108,31 +122,69 @@ def affordable(frequencies: Sequence[int], budget: int) -> list[int]:
 async def search(
     connections: Connections, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float
 ) -> list[Hit]:
-    """The best keyword matches in scope; none (and a warning in the log) when the deadline passes.
+    """The best keyword matches in scope, by BM25 over that scope alone; none (and a warning) at the deadline.
+
+    How rare a word is, and so the order, is counted among the messages that the asker may read: what he may not read
+    changes nothing in his answer. FTS5's own ``bm25()`` counts the whole database.
 
     Raises:
         StoreError: the engine failed.
     """
-    wanted = parse_terms(terms)
-    if limit < 1 or not scope.channel_ids or not wanted.expressions():
+    wanted = parse_terms(terms).places()
+    if limit < 1 or not scope.channel_ids or not wanted:
         return []
     condition, parameters = scope_condition(scope)
+    parameters = {**parameters, "most": MATCH_BUDGET, "counted": MOST_COUNTED, "limit": limit}
     end = asyncio.get_running_loop().time() + deadline_s
     try:
-        counted = await connections.read(
-            _FREQUENCIES,
-            {"expressions": json.dumps(wanted.expressions()), "most": MATCH_BUDGET},
+        [[total, *frequencies]] = await connections.read(
+            _counting(condition, len(wanted)),
+            {**parameters, **{f"match{i}": place.anywhere for i, place in enumerate(wanted)}},
             deadline_s=deadline_s,
         )
-        query = wanted.keep(affordable([count for _, count in counted], MATCH_BUDGET)).query()
-        if not query:
+        kept = affordable(frequencies, MATCH_BUDGET)
+        if not kept:
             return []
+        sql, more = _ranking(condition, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
         rows = await connections.read(
-            _RANKED.format(condition=condition),
-            {**parameters, "query": query, "most": MATCH_BUDGET, "limit": limit},
-            deadline_s=max(0.0, end - asyncio.get_running_loop().time()),
+            sql, {**parameters, **more}, deadline_s=max(0.0, end - asyncio.get_running_loop().time())
         )
     except QueryInterrupted:
         log.warning("keyword search in guild %d passed its deadline of %.1f s", scope.guild_id, deadline_s)
         return []
     return [Hit(message_id, score) for message_id, score in rows]
+
+
+def rarity(frequency: int, total: int) -> float:
+    """BM25's inverse document frequency, positive for any frequency."""
+    total = max(total, frequency)
+    return math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
+
+
+def _counting(condition: str, terms: int) -> str:
+    """How many messages of the scope there are, and in how many each term stands."""
+    counts = [
+        _FREQUENCY.format(matches=_MATCHES.format(length="0", match=f":match{i}", condition=condition))
+        for i in range(terms)
+    ]
+    return f"SELECT {', '.join([_MESSAGES.format(condition=condition), *counts])}"
+
+
+def _ranking(condition: str, terms: Sequence[tuple[Place, float]]) -> tuple[str, dict[str, object]]:
+    """The query that scores the matches of some terms of known rarity, and its parameters."""
+    places = [(match, weight * rare) for term, rare in terms for match, weight in term.weighted]
+    scored = [
+        _SCORED.format(
+            place=i,
+            saturation=SATURATION,
+            base=1 - LENGTH_SHARE,
+            slope=LENGTH_SHARE / USUAL_LENGTH,
+            matches=_MATCHES.format(
+                length="length(m.content) + length(m.extra)", match=f":match{i}", condition=condition
+            ),
+        )
+        for i in range(len(places))
+    ]
+    values = {f"match{i}": match for i, (match, _) in enumerate(places)}
+    weights = {f"weight{i}": weight * (1 + SATURATION) for i, (_, weight) in enumerate(places)}
+    return _RANKED.format(scored=" UNION ALL ".join(scored)), {**values, **weights}

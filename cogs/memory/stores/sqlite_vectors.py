@@ -32,6 +32,9 @@ T = TypeVar("T")
 _BLOCK = 2048
 """Vectors read at a time when the index is rebuilt; writes wait for one block at most."""
 
+REBUILD_AGAIN_S = 10.0
+"""Seconds between two tries to rebuild the index."""
+
 EXACT_LIMIT = 2000
 """Scopes of at most so many messages are scored from the database, without the index."""
 
@@ -97,10 +100,7 @@ class SpaceVectors:
         if self.space_id == space.id:
             return
         await self._stop_rebuilding()
-        index = VectorIndex(space.dim)
-        self._current = space, index
-        self._rebuilding = asyncio.create_task(self._rebuild(space.id, index))
-        self._rebuilding.add_done_callback(_report_failure)
+        self._begin_rebuilding(space)
 
     async def close(self) -> None:
         """Stop rebuilding and let the worker thread end what it has; may be called twice."""
@@ -129,7 +129,7 @@ class SpaceVectors:
     def submit_add(self, vectors: PlacedVectors) -> asyncio.Future[None]:
         """Bring stored vectors into the index; call it under the write lock, await it outside."""
         _, index = self._require_space()
-        return self._submit(partial(_add, index, vectors))
+        return self._follow(index, self._submit(partial(_add, index, vectors)))
 
     def submit_remove(self, ids_by_guild: Mapping[int, Sequence[int]]) -> asyncio.Future[None]:
         """Take messages out of the index; call it under the write lock, await it outside."""
@@ -143,7 +143,7 @@ class SpaceVectors:
             for guild, ids in ids_by_guild.items():
                 index.remove(guild, ids)
 
-        return self._submit(remove)
+        return self._follow(index, self._submit(remove))
 
     async def dense(self, scope: Scope, vector: NDArray[np.float32], limit: int) -> list[Hit]:
         """The messages in scope nearest to ``vector``, best first; score = cosine by the stored float16 vectors.
@@ -197,6 +197,36 @@ class SpaceVectors:
         sql = _IDS_AMONG.format(condition=condition)
         return [row[0] for row in await self._connections.read(sql, {**parameters, "ids": id_list(ids)})]
 
+    def _follow(self, index: VectorIndex, change: asyncio.Future[None]) -> asyncio.Future[None]:
+        """Wait for a change of the index; if it fails, the database is right all the same, and the index made anew."""
+
+        async def follow() -> None:
+            try:
+                await change
+            except Exception:
+                log.exception("a change of the vector index failed; it is rebuilt from the database")
+                if self._current is not None and self._current[1] is index and self._executor is not None:
+                    if self._rebuilding is not None:
+                        self._rebuilding.cancel()
+                    self._begin_rebuilding(self._current[0])
+
+        return asyncio.ensure_future(follow())
+
+    def _begin_rebuilding(self, space: SpaceInUse) -> None:
+        self._current = space, VectorIndex(space.dim)
+        self._rebuilding = asyncio.create_task(self._rebuild_until_done(space))
+
+    async def _rebuild_until_done(self, space: SpaceInUse) -> None:
+        index = self._current[1] if self._current else VectorIndex(space.dim)
+        while True:
+            try:
+                return await self._rebuild(space.id, index)
+            except Exception:
+                log.exception("the vector index could not be rebuilt, search by meaning is incomplete; trying again")
+            await asyncio.sleep(REBUILD_AGAIN_S)
+            index = VectorIndex(space.dim)
+            self._current = space, index
+
     async def _rebuild(self, space_id: int, index: VectorIndex) -> None:
         before = MAX_ID + 1
         adding: asyncio.Future[None] | None = None
@@ -226,12 +256,6 @@ class SpaceVectors:
         if self._current is None:
             raise StoreError("No embedding model is in use yet.")
         return self._current
-
-
-def _report_failure(rebuilding: asyncio.Task[None]) -> None:
-    error = None if rebuilding.cancelled() else rebuilding.exception()
-    if error is not None:
-        log.error("the vector index could not be rebuilt, search by meaning is incomplete: %s", error)
 
 
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
