@@ -12,18 +12,16 @@ from cogs.memory.recall_records import Stage
 from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cogs.memory.embedding_service import EmbeddingService
     from cogs.memory.query_terms import Question
-    from cogs.memory.records import Hit, Neighbours, Scope
+    from cogs.memory.records import Hit, Neighbours, Scope, StoredRow
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
 WIDENED = 32
 """Best hits of each leg whose neighbours become candidates too."""
-NAMES_TTL_S = 60.0
-"""How long the names of a guild's authors are kept before they are read again."""
 
 
 class StageClock:
@@ -52,7 +50,6 @@ class CandidateRetrieval:
         self.profile = profile
         self._store = store
         self._embedding = embedding
-        self._names: dict[int, tuple[float, AuthorNames]] = {}
 
     async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
         """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
@@ -86,8 +83,7 @@ class CandidateRetrieval:
         """Load the best candidates of a pool and the messages around them."""
         context = dict.fromkeys(i for b in best if b in pool.neighbours for i in pool.neighbours[b].ids())
         rows = await self._store.load(scope, list(dict.fromkeys([*best, *context])))
-        names = await self._author_names(scope.guild_id)
-        return Shortlist(pool, [i for i in best if i in rows], rows, names)
+        return Shortlist(pool, [i for i in best if i in rows], rows, _names_of(rows))
 
     async def _keyword_leg(self, scope: Scope, question: Question, found: _Found) -> Sequence[Hit]:
         if self.profile.retriever == "vector":
@@ -96,16 +92,14 @@ class CandidateRetrieval:
         await found.add(hits)
         return hits
 
-    async def _author_names(self, guild_id: int) -> AuthorNames:
-        known = self._names.get(guild_id)
-        if known is None or time.monotonic() - known[0] > NAMES_TTL_S:
-            known = (time.monotonic(), AuthorNames(await self._store.authors(guild_id)))
-            self._names[guild_id] = known
-        return known[1]
 
-    def forget_names(self, guild_id: int) -> None:
-        """Read the names of a guild's authors again at the next question."""
-        self._names.pop(guild_id, None)
+def _names_of(rows: Mapping[int, StoredRow]) -> AuthorNames:
+    """The names of those who speak in the rows: people whom the asker cannot read are nobody here."""
+    names: dict[int, dict[str, None]] = {}
+    for message in (rows[i].message for i in sorted(rows, reverse=True)):
+        known = names.setdefault(message.author_id, {})
+        known |= dict.fromkeys(name for name in (message.author_name, message.author_handle) if name)
+    return AuthorNames({author: tuple(known) for author, known in names.items()})
 
 
 class _Found:

@@ -291,7 +291,6 @@ class MemoryService:
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""
         self._pipeline.forget_caches(guild_id)
-        self.retrieval.forget_names(guild_id)
 
     async def reload(self, profile: MemoryProfile | str | None = None) -> str:
         """Load the models of another profile beside the old ones, test them and swap; return a sentence.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cogs.memory.stop_words import STOP_WORDS, stop_words_for
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 MAX_TERMS = 32
 """Distinct words of one question that are searched for."""
@@ -169,15 +169,11 @@ class AuthorNames:
                 if len(word) > 1:
                     self._by_word[word].add(author)
 
-    def named_in(self, question: Question, among: Container[int] | None = None) -> list[int]:
+    def named_in(self, question: Question) -> list[int]:
         """Return the authors whom the question names, first-named first.
 
         A word that several people share names them all while they are at most two; a word that is also an everyday
         word ("Will", "May") counts only when it is capitalised inside the sentence.
-
-        Args:
-            question: the question.
-            among: only these people can be meant; None for all.
         """
         named: dict[int, None] = {}
         for position, word in enumerate(question.words):
@@ -185,7 +181,7 @@ class AuthorNames:
                 capital = question.text[word.start].isupper() and position > 0
                 if not capital:
                     continue
-            authors = [a for a in self._by_word.get(word.text, ()) if among is None or a in among]
+            authors = self._by_word.get(word.text, ())
             if 0 < len(authors) <= 2:
                 named.update(dict.fromkeys(sorted(authors)))
         return list(named)

@@ -19,7 +19,6 @@ from cogs.memory.relevance import certainty, relevance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
 
     from cogs.memory.candidate_retrieval import CandidateRetrieval
     from cogs.memory.embedding_service import EmbeddingService
@@ -67,7 +66,7 @@ class RecallPipeline:
         self._reranker = reranker
         self._ingest_problem = ingest_problem
         self.cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
-        self._coverages: TTLCache[int, tuple[float, datetime | None]] = TTLCache(10_000, COVERAGE_TTL_S)
+        self._coverages: TTLCache[int, float] = TTLCache(10_000, COVERAGE_TTL_S)
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -126,7 +125,7 @@ class RecallPipeline:
         return None if deadline is None else max(0.0, deadline - clock.total_ms)
 
     async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
-        index_ready, oldest = await self._coverage(scope.guild_id)
+        index_ready = await self._index_ready(scope.guild_id)
         degraded = list(ranking.degraded)
         if pool.encoded.problem is not None:
             degraded.append(pool.encoded.problem)
@@ -142,16 +141,15 @@ class RecallPipeline:
             reranker=ranking.reranker,
             total_ms=clock.total_ms,
             degraded=tuple(degraded),
-            reaches_back_to=oldest,
+            reaches_back_to=await self._store.oldest(scope),
             index_ready=index_ready,
         )
 
-    async def _coverage(self, guild_id: int) -> tuple[float, datetime | None]:
-        """Share of vectors in the index and the oldest message of a guild; at most `COVERAGE_TTL_S` old."""
+    async def _index_ready(self, guild_id: int) -> float:
+        """Share of a guild's vectors that are in the index; at most `COVERAGE_TTL_S` old."""
         known = self._coverages.get(guild_id)
-        if known is None or known[0] < 1:
-            stats = await self._store.stats(guild_id)
-            known = self._coverages[guild_id] = (stats.index_ready, stats.oldest)
+        if known is None or known < 1:
+            known = self._coverages[guild_id] = (await self._store.stats(guild_id)).index_ready
         return known
 
 

@@ -122,6 +122,7 @@ class Shortlist:
     rows: Mapping[int, StoredRow]
     """The candidates and what stands around them."""
     names: AuthorNames
+    """Of those who speak in ``rows``."""
     _words: dict[int, list[str]] = field(default_factory=dict, repr=False)
 
     @property
@@ -203,9 +204,8 @@ class Shortlist:
 
     @cached_property
     def named(self) -> list[int]:
-        """Authors whom the question names, first-named first: those who speak here, if any of them does."""
-        speakers = {message.author_id for message in self.messages}
-        return self.names.named_in(self.question, among=speakers) or self.names.named_in(self.question)
+        """Authors whom the question names and who speak here, first-named first."""
+        return self.names.named_in(self.question)
 
     def around(self, relation: str) -> NDArray[np.intp]:
         """(candidates,) rows of one kind of neighbour; the row past the end where there is none."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
@@ -72,7 +73,10 @@ class MemoryStore(Protocol):
         """The ``limit`` messages in scope nearest to ``vector`` (dim,), best first; score = cosine."""
 
     async def lexical(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
-        """The ``limit`` best keyword matches in scope for any of ``terms``, best first; score = BM25, positive."""
+        """The ``limit`` best keyword matches in scope for any of ``terms``, best first; scores are positive.
+
+        They depend on nothing but what lies in the scope: other messages change neither score nor order.
+        """
 
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages before and after, the one replied to and the first reply, all in the same channel, by id."""
@@ -88,6 +92,9 @@ class MemoryStore(Protocol):
 
     async def authors(self, guild_id: int) -> dict[int, tuple[str, ...]]:
         """Every author's known names (shown and account names), newest first, by author id."""
+
+    async def oldest(self, scope: Scope) -> datetime | None:
+        """When the oldest message in the scope's channels was written; None if there is none."""
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes, of one guild or of all."""

@@ -20,6 +20,7 @@ from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
     from concurrent.futures import Executor
+    from datetime import datetime
     from pathlib import Path
 
     import numpy as np
@@ -197,6 +198,10 @@ class SqliteStore:
     async def channels(self, guild_id: int) -> list[ChannelInfo]:
         """All channels of a guild with messages or a name (one without a name has an empty one)."""
         return await reads.channels(self._connections, guild_id)
+
+    async def oldest(self, scope: Scope) -> datetime | None:
+        """When the oldest message in the scope's channels was written."""
+        return await reads.oldest(self._connections, scope)
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes, of one guild or of all."""

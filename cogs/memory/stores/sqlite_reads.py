@@ -19,6 +19,7 @@ from cogs.memory.stores.sqlite_rows import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.stores.sqlite_connections import Connections
@@ -113,6 +114,12 @@ _USED = """
     )
     SELECT id FROM used WHERE id IS NOT NULL
 """
+_OLDEST = """
+    SELECT min((
+        SELECT m.created_us FROM messages m INDEXED BY messages_by_channel
+        WHERE m.guild_id = :guild AND m.channel_id = j.value ORDER BY m.id LIMIT 1
+    )) FROM json_each(:channels) j
+"""
 _SIZES = "SELECT count(*), min(m.created_us), max(m.created_us) FROM messages m INDEXED BY messages_by_channel"
 # Two ranges of the index rather than one test of every message.
 _AWAITING = """
@@ -180,6 +187,13 @@ async def channels(connections: Connections, guild_id: int) -> list[ChannelInfo]
     """All channels with messages or a name."""
     rows = await connections.read(_CHANNELS, {"guild": guild_id})
     return [ChannelInfo(channel_id, guild_id, name, parent_id) for channel_id, name, parent_id in rows]
+
+
+async def oldest(connections: Connections, scope: Scope) -> datetime | None:
+    """The time of the oldest message in the scope's channels; within a channel ids are in order of time."""
+    _, parameters = channel_condition(scope)
+    [[moment]] = await connections.read(_OLDEST, parameters)
+    return None if moment is None else to_datetime(moment)
 
 
 async def stats(
