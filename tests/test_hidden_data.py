@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cogs.memory.recall_records import Recall
     from cogs.memory.records import StoredMessage
 
-WORDS = ["tea", "samovar", "router", "port", "vpn", "key", "mat", "cake", "game", "thursday", "key", "broken", "blue", "tin", "printer"]
+WORDS = "tea samovar router port vpn key mat cake game thursday broken blue tin printer".split()  # noqa: SIM905
 AUTHORS = ("Mia", "Tess", "dunk", "Jörg")
 HIDDEN, ELSEWHERE = 21, 11
 SCOPE = Scope(GUILD, frozenset([CHANNEL, 22]))

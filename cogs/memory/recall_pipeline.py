@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,7 @@ from cogs.memory.query_terms import split_words
 from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
 from cogs.memory.records import Neighbours
 from cogs.memory.relevance import certainty, relevance_of
+from cogs.memory.same_words import originals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,24 +169,12 @@ def check_query(query: str) -> str:
 
 
 def _results(best: Shortlist, ranking: Ranking, limit: int, *, collapse: bool) -> tuple[RecalledMessage, ...]:
-    """The first ``limit`` candidates with their surroundings; same words are shown once."""
-    chosen: list[RankedCandidate] = []
-    first_with: dict[str, int] = {}
-    copies: dict[int, int] = {}
-    for candidate in ranking.candidates:
-        words = " ".join(best.words(candidate.message_id)) if collapse else ""
-        original = first_with.get(words) if words.count(" ") >= 2 else None
-        if original is not None:
-            copies[original] = copies.get(original, 0) + 1
-        elif len(chosen) < limit:
-            chosen.append(candidate)
-            first_with[words] = candidate.message_id
-        else:
-            break
-    certain = certainty(ranking)
+    """The first ``limit`` candidates with their surroundings; what says the same is shown once."""
+    ranked, certain = ranking.candidates, certainty(ranking)
+    copies = Counter(originals([best.words(each.message_id) for each in ranked]) if collapse else range(len(ranked)))
     return tuple(
-        _result(best, candidate, rank, certain, copies.get(candidate.message_id, 0))
-        for rank, candidate in enumerate(chosen, start=1)
+        _result(best, ranked[position], rank, certain, copies[position] - 1)
+        for rank, position in enumerate(sorted(copies)[:limit], start=1)
     )
 
 
