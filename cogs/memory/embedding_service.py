@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cogs.memory.embedders import EncodedText
 from cogs.memory.embedders.loading import load_encoder
-from cogs.memory.exceptions import ModelUnavailable
+from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.records import Embedding, StoredMessage
 from cogs.memory.worker import ModelWorker
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cogs.memory.embedders import EncodedQuery, EncodedText, Encoder
+    from cogs.memory.embedders import EncodedQuery, Encoder
     from cogs.memory.records import Space
     from profiles import MemoryProfile
 
@@ -111,11 +112,22 @@ class EmbeddingService:
         embeddings: list[Embedding] = []
         for start in range(0, len(by_length), SLICE):
             part = by_length[start : start + SLICE]
-            worker = self._worker_of(encoder, 1)
-            encoded = await worker.run_background(encoder.encode, [document_text(m) for m in part])
+            encoded = await self._encode_part(encoder, [document_text(m) for m in part])
             embeddings += [self._embedding(message, text) for message, text in zip(part, encoded, strict=True)]
         self.encoded += len(messages)
         return embeddings
+
+    async def _encode_part(self, encoder: Encoder, texts: Sequence[str]) -> list[EncodedText]:
+        """Encode texts; one that the model makes nothing finite of must not keep its neighbours waiting for ever."""
+        worker = self._worker_of(encoder, 1)
+        try:
+            return await worker.run_background(encoder.encode, list(texts))
+        except ScoringFailed:
+            if getattr(encoder, "is_remote", False) is True:  # a server that fails is asked again later
+                raise
+            if len(texts) > 1:
+                return [each for text in texts for each in await self._encode_part(encoder, [text])]
+            return [EncodedText(np.full(encoder.space.dim, np.nan, dtype=np.float32), b"")]
 
     def _embedding(self, message: StoredMessage, text: EncodedText) -> Embedding:
         """What is stored of a message; one whose vector is not finite is found by its words alone."""
