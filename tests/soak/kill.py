@@ -27,7 +27,7 @@ def run(*, seed: int, scale: float) -> list[Figure]:
 
 async def _run(folder: Path, seed: int, kills: int) -> list[Figure]:
     rng = random.Random(seed)
-    first = 10**12
+    first = 10**9
     store = await _opened(folder)
     for start in range(0, MESSAGES, 1000):
         await store.upsert([message(first + start + i, f"old message {start + i}") for i in range(1000)])
