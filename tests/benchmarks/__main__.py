@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import runpy
 
-for name in ("bench_recall", "bench_context", "bench_memory", "bench_store", "bench_access", "bench_reranker"):
+NAMES = ("recall", "context", "memory", "store", "access", "commands", "reranker")
+
+for name in (f"bench_{name}" for name in NAMES):
     print(f"\n== {name} (python -m tests.benchmarks.{name})", flush=True)
     runpy.run_module(f"tests.benchmarks.{name}", run_name="__main__")

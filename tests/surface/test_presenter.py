@@ -136,7 +136,11 @@ async def test_every_view_is_within_the_limits(search: Search, count: int, more:
     custom_ids = [button["custom_id"] for row in rows for button in row]
     assert len(custom_ids) == len(set(custom_ids))
     assert all(len(custom_id) <= 100 for custom_id in custom_ids)
-    assert all(1 <= len(button["label"]) <= 80 for row in rows for button in row)
+    menus = [item for row in rows for item in row if "options" in item]
+    buttons = [item for row in rows for item in row if "options" not in item]
+    assert all(1 <= len(button["label"]) <= 80 for button in buttons)
+    assert all(1 <= len(menu["options"]) <= 25 for menu in menus)
+    assert all(len(option[name]) <= 100 for menu in menus for option in menu["options"] for name in ("label", "value"))
 
 
 def test_the_footer_says_how_it_was_found() -> None:

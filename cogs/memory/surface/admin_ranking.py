@@ -18,6 +18,7 @@ from .guild_settings import MAX_INSTRUCTION  # noqa: TC001 - discord.py reads an
 from .judgements import MAX_QUESTIONS, METRICS, JudgedEvaluation, evaluate_judged, judged_questions
 from .markup import cut, escape
 from .memory_texts import memory_texts
+from .page import short_name
 from .rights import guild_id_of, require_guild_admin
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ class RankingCommands:
         embed = discord.Embed(
             title=texts.explain_title, description=f"{escape(cut(query, 200))}\n```\n{cut(table(shown), 3500)}\n```"
         )
-        legend = [texts.explain_final.format(reranker=explanation.recall.trace.reranker), texts.explain_columns]
+        legend = [
+            texts.explain_final.format(reranker=short_name(explanation.recall.trace.reranker)),
+            texts.explain_columns,
+        ]
         if any(each.result.rerank_score is not None for each in shown):
             legend.append(texts.explain_model)
         embed.set_footer(text="\n".join(legend))

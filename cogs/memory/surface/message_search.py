@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 SEARCH_S: Final = 1.5
 """How long a question may wait for Discord's search."""
-EMBED_S: Final = 1.5
+EMBED_S: Final = 0.8
 """How long it may wait for the vectors of what was found; without them it is ranked by its words alone."""
 HITS: Final = 25
 """The most that one request gives."""

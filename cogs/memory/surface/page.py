@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.surface.markup import cut
@@ -84,4 +85,9 @@ def _ranking(trace: RecallTrace, texts: Texts) -> str:
     }
     if trace.reranker in known:
         return known[trace.reranker]
-    return texts.reranked_of.format(model=trace.reranker, count=trace.reranked, total=trace.rerank_of)
+    return texts.reranked_of.format(model=short_name(trace.reranker), count=trace.reranked, total=trace.rerank_of)
+
+
+def short_name(model: str) -> str:
+    """Return a model's name without its owner, or the path of its folder: where it lies is nobody's business."""
+    return PurePath(model).name or model
