@@ -190,6 +190,7 @@ class RedCog(RedData):
             erasure=Erasure(memory, [judgements]),
             failures=Failures(),
             access=None,  # type: ignore[arg-type] # these methods answer no command
+            verification=None,  # type: ignore[arg-type]
             samples=None,  # type: ignore[arg-type]
             retention=None,  # type: ignore[arg-type]
         )

@@ -20,13 +20,24 @@ from cogs.memory.surface.judgements import Judgements
 from cogs.memory.surface.memory_group import memory_group
 from cogs.memory.surface.retention import RetentionSweep
 from cogs.memory.surface.samples import Samples
+from cogs.memory.surface.verification import Verified
 from tests.loopback import Channel, Guild, LoopbackDiscord, Member, Permission, World, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from cogs.memory.memory_service import MemoryService
     from tests.loopback import Interaction
+
+
+class AllStands:
+    """What is put straight into the memory was never on Discord; it counts as standing there unless named."""
+
+    def __init__(self) -> None:
+        self.gone: set[int] = set()
+
+    async def verify(self, messages: Iterable[StoredMessage]) -> Verified:
+        return Verified({message.id: message for message in messages if message.id not in self.gone})
 
 
 class CommandsBot(commands.Bot):
@@ -42,6 +53,7 @@ class CommandsBot(commands.Bot):
             settings=settings,
             judgements=judgements,
             access=AccessRules(self),
+            verification=AllStands(),
             samples=Samples(memory),
             retention=RetentionSweep(memory, settings, lambda: [guild.id for guild in self.guilds]),
             erasure=Erasure(memory, [judgements]),

@@ -13,7 +13,7 @@ from cogs.memory.records import Scope
 
 from .answers import answer, think
 from .confirmation import Choice, Confirmation
-from .explanation import ExplainedResult, Explanation, explain, one_line, table
+from .explanation import ExplainedResult, Explanation, as_they_stand, explain, one_line, table
 from .guild_settings import MAX_INSTRUCTION  # noqa: TC001 - discord.py reads annotations
 from .judgements import MAX_QUESTIONS, METRICS, JudgedEvaluation, evaluate_judged, judged_questions
 from .markup import cut, escape
@@ -24,7 +24,8 @@ from .rights import guild_id_of, require_guild_admin
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cogs.memory.recall_records import RecalledMessage, RecallTrace
+    from cogs.memory.recall_records import RecallTrace
+    from cogs.memory.records import StoredMessage
 
     from .access import Permit
     from .command_services import CommandServices
@@ -77,7 +78,11 @@ class RankingCommands:
         permit = await self._permit(interaction)
         instruction = (await self._services.settings.get(permit.guild_id)).instruction
         explanation = await explain(self._services.memory, query, _scope(permit), instruction=instruction)
-        allowed = await self._services.access.still_allowed(permit, _channels(explanation))
+        verified = await self._services.verification.verify(_messages(explanation))
+        explanation = as_they_stand(explanation, verified.current)
+        allowed = await self._services.access.still_allowed(
+            permit, {each.channel_id for each in _messages(explanation)}
+        )
         shown = [each for each in explanation.results if each.result.message.channel_id in allowed]
         if not shown:
             await answer(interaction, texts.explain_nothing)
@@ -152,14 +157,19 @@ class RankingCommands:
         present = (await self._services.settings.get(permit.guild_id)).instruction
         before = await memory.recall(query, _scope(permit), limit=COMPARED, instruction=present)
         after = await memory.recall(query, _scope(permit), limit=COMPARED, instruction=instruction)
-        channels = {each.message.channel_id for each in (*before.results, *after.results)}
-        allowed = await self._services.access.still_allowed(permit, channels)
+        found = [each.message for each in (*before.results, *after.results)]
+        verified = await self._services.verification.verify(found)
+        allowed = await self._services.access.still_allowed(permit, {each.channel_id for each in found})
         embed = discord.Embed(description=escape(cut(query, 200)))
         if not allowed:
             embed.add_field(name=texts.instruction_after, value=texts.instruction_nothing)
             return embed
         lists = [
-            _numbered(result for result in recall.results if result.message.channel_id in allowed)
+            _numbered(
+                verified.current[result.message.id]
+                for result in recall.results
+                if result.message.id in verified.current and result.message.channel_id in allowed
+            )
             for recall in (before, after)
         ]
         embed.add_field(name=texts.instruction_before, value=lists[0], inline=False)
@@ -243,9 +253,9 @@ def _scope(permit: Permit) -> Scope:
     return Scope(permit.guild_id, permit.channel_ids)
 
 
-def _channels(explanation: Explanation) -> set[int]:
-    channels = {each.result.message.channel_id for each in explanation.results}
-    return channels | ({explanation.first_without.channel_id} if explanation.first_without else set())
+def _messages(explanation: Explanation) -> list[StoredMessage]:
+    first = explanation.first_without
+    return [*(each.result.message for each in explanation.results), *([first] if first else [])]
 
 
 def _stages(texts: MemoryTexts, trace: RecallTrace) -> str:
@@ -269,6 +279,6 @@ def _without(
     return "\n".join([*lines, texts.explain_without_rank.format(rank=rank)] if rank else lines)
 
 
-def _numbered(results: Iterable[RecalledMessage]) -> str:
-    lines = [f"{place}. {escape(one_line(each.message, 90))}" for place, each in enumerate(results, start=1)]
+def _numbered(messages: Iterable[StoredMessage]) -> str:
+    lines = [f"{place}. {escape(one_line(each, 90))}" for place, each in enumerate(messages, start=1)]
     return cut("\n".join(lines) or "–", 1024)

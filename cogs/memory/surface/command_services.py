@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .judgements import Judgements
     from .retention import RetentionSweep
     from .samples import Samples
+    from .verification import Verifies
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class CommandServices:
     settings: GuildSettingsStore
     judgements: Judgements
     access: AccessRules
+    verification: Verifies
     samples: Samples
     retention: RetentionSweep
     erasure: Erasure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .markup import cut
@@ -46,6 +46,17 @@ class Explanation:
     results: Sequence[ExplainedResult]
     first_without: StoredMessage | None
     """What would stand first if nothing were reranked."""
+
+
+def as_they_stand(explanation: Explanation, current: Mapping[int, StoredMessage]) -> Explanation:
+    """Return the explanation without what does not exist any more, the rest as it is now."""
+    results = [
+        replace(each, result=replace(each.result, message=current[each.result.message.id]))
+        for each in explanation.results
+        if each.result.message.id in current
+    ]
+    first = explanation.first_without
+    return replace(explanation, results=results, first_without=None if first is None else current.get(first.id))
 
 
 async def explain(memory: MemoryService, query: str, scope: Scope, *, instruction: str | None = None) -> Explanation:

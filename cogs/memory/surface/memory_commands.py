@@ -35,6 +35,7 @@ class MemoryCommands(RedData, commands.Cog):
             settings=surface.settings,
             judgements=surface.judgements,
             access=surface.access,
+            verification=surface.history.verification,
             samples=Samples(surface.memory),
             retention=RetentionSweep(surface.memory, surface.settings, self.present_guild_ids),
             erasure=surface.erasure,

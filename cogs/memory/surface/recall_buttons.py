@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import discord
 
 from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.relevance import RELEVANT
 from cogs.memory.surface.judge_buttons import JudgeButton, JudgeMenu
 from cogs.memory.surface.memory_button import MemoryButton, query_of
 from cogs.memory.surface.presenter import NOBODY, conversation_embed, heading, query_in, result_embeds
@@ -71,7 +72,7 @@ class ShareButton(MemoryButton, template=rf"memory:share:(?P<state>{STATE})"):
         allowed = await cog.flow.for_everybody(interaction, [result.message for result in page.results])
         # How often the same was said elsewhere is nobody else's business.
         shown = [replace(result, duplicates=0) for result in page.results if result.message.channel_id in allowed]
-        if not shown:
+        if not any(result.relevance >= RELEVANT for result in shown) and not self.search.anyway:
             await interaction.edit_original_response(content=texts.not_shareable)
             return
         public = texts_for(interaction.guild_locale)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
 import discord
@@ -47,6 +47,13 @@ class Verified:
     """The messages that exist, as they are now, by id."""
     unchecked: bool = False
     """Whether some could not be checked; they are not in ``current``."""
+
+
+class Verifies(Protocol):
+    """Knows whether stored messages still stand."""
+
+    async def verify(self, messages: Iterable[StoredMessage]) -> Verified:
+        """Return those of the stored messages that exist, as they are now."""
 
 
 class Verification:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cogs.memory.surface.departures import DUE_KEY, GRACE_KEY, Departures
-from tests.loopback import DEFAULT_BOT, Attachment, LoopbackDiscord
+from tests.loopback import DEFAULT_BOT, Attachment, LoopbackDiscord, Permission
 
 from .tea_house import bot_on, new_world
 
@@ -201,3 +201,25 @@ async def test_who_answered_whom_is_remembered(house: TeaHouse) -> None:
     assert stored[answer.id].reply_to == question.id
     assert (stored[answer.id].author_name, stored[answer.id].author_handle) == ("Ada the Great", "ada")
     assert stored[question.id].reply_to is None
+
+
+async def test_no_command_shows_what_was_deleted_unheard(house: TeaHouse) -> None:
+    gone = house.general.post(house.ada, "the samovar is in the cellar")
+    changed = house.general.post(house.ada, "the samovar costs ten")
+    house.mod.roles[0].set_permissions(Permission.MANAGE_GUILD)
+    await house.settle()
+    history = house.services.history
+    await history.caught_up(house.guild.id)
+    history._tasks[house.guild.id].cancel()
+    with house.world.unheard():
+        gone.delete()
+        changed.edit("the samovar costs twenty")
+    history.tools.verified.begin_epoch(house.guild.id)
+    for path, options in (
+        ("memory explain", {"query": "samovar"}),
+        ("memory instruction", {"text": "Find prices", "query": "samovar"}),
+    ):
+        shown = (await house.discord.slash(house.mod, house.general, path, **options)).text
+        assert "costs twenty" in shown
+        assert "cellar" not in shown
+        assert "costs ten" not in shown
