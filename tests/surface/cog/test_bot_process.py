@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.loopback import BotProcess, LoopbackDiscord, World
+from tests.loopback import BotProcess, Delay, LoopbackDiscord, Permission, World, deny
 
 from .tea_house import new_world
 
@@ -46,6 +46,62 @@ async def test_the_program_remembers_over_restarts_and_ends_with_zero(tmp_path: 
         second = await server.press(first, "Next")
         assert "broken since tuesday" in second.text
         assert len(server.calls("PUT", "/applications/*/commands")) == 1
+        assert await bot.terminate() == 0
+        assert "Traceback" not in bot.output
+
+
+async def test_the_program_shows_nobody_what_he_may_not_read_or_what_is_gone(tmp_path: Path) -> None:
+    world = new_world()
+    [guild] = world.guilds.values()
+    ada, mod = (next(m for m in guild.members.values() if m.user.name == name) for name in ("ada", "mod"))
+    general, secret = (next(c for c in guild.channels.values() if c.name == n) for n in ("general", "mods-only"))
+    bea, carl, dora = guild.member("bea"), guild.member("carl", *mod.roles), guild.member("dora")
+    [mods] = mod.roles
+    bar, attic = guild.text_channel("bar", nsfw=True), guild.text_channel("attic")
+    thread = guild.thread(general, "party", ada, private=True)
+    thread.join(world.bot)
+    async with LoopbackDiscord(world) as server, BotProcess(server, tmp_path) as bot:
+        secret.post(mod, "the vault code is under the blue teapot")
+        bar.post(ada, "the absinthe recipe needs wormwood")
+        thread.post(ada, "the surprise party is on saturday")
+        attic.post(ada, "the zither stands behind the wardrobe")
+        gone = [general.post(bea, f"the spatula costs {price}") for price in ("ten", "twenty", "thirty")]
+        general.post(mod, f"@everyone the biscuits are ready, {ada.mention}, really")
+
+        async def shown(user: Member, query: str, where: Channel = general) -> str:
+            reply = await server.slash(user, where, "recall", query=query)
+            assert reply.message is not None
+            assert not reply.message.mentions
+            return "".join(embed.get("description", "") for embed in reply.embeds)
+
+        await recall(server, ada, general, "are the biscuits ready?", "@everyone")
+        assert "blue teapot" in await shown(carl, "vault code")
+        assert "blue teapot" not in await shown(ada, "vault code")
+        carl.remove_role(mods)
+        assert "blue teapot" not in await shown(carl, "vault code")
+        server.faults.add("GET", f"/guilds/*/members/{mod.id}", Delay(0.4), times=2)
+        pending = server.start_slash(mod, general, "recall", query="the code of the vault")
+        await pending.acknowledged()
+        secret.set_overwrite(mods, deny(Permission.VIEW_CHANNEL))
+        assert "blue teapot" not in (await pending.answered()).text
+        assert "wormwood" not in await shown(bea, "absinthe recipe")
+        assert "wormwood" in await shown(bea, "absinthe recipe", bar)
+        assert "saturday" in await shown(ada, "surprise party")
+        assert "saturday" not in await shown(bea, "surprise party")
+        assert "wardrobe" in await shown(bea, "where is the zither")
+        assert "costs" in await shown(bea, "how much is the spatula")
+
+        gone[0].delete()
+        general.delete_messages(gone[1:])
+        attic.delete()
+        async with asyncio.timeout(10):
+            while "costs" in await shown(dora, "the spatula") or "wardrobe" in await shown(mod, "the zither"):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        for path in ("memory status", "memory forget server", "memory reload", "memory stats"):
+            refused = await server.slash(bea, general, path)
+            assert "Only" in refused.text
+            assert refused.ephemeral
+            assert not refused.buttons
         assert await bot.terminate() == 0
         assert "Traceback" not in bot.output
 

@@ -97,11 +97,13 @@ async def test_nobody_is_pinged_by_a_hit(house: TeaHouse) -> None:
 
 
 async def test_five_long_hits_fit_into_one_message(house: TeaHouse) -> None:
-    for number in range(5):
-        house.general.post(house.ada, f"recipe {number}: " + ("*sugar_flour* " * 200)[: 1990 - len(str(number))])
+    for cake in ("almond", "lemon", "poppy", "walnut", "cherry"):
+        text = f"the {cake} cake recipe: " + f"*sugar_and_{cake}* `x` " * 100
+        house.general.post(house.ada, text[:2000].strip())
     await house.settle()
-    reply = await house.recall("recipe with sugar", limit=5)
-    assert len(reply.embeds) >= 1
+    reply = await house.recall("cake recipe", limit=5)
+    assert len(reply.embeds) == 5
+    assert all(len(embed["description"]) > 900 for embed in reply.embeds)
     total = sum(
         len(embed["description"]) + len(embed["author"]["name"]) + len(embed.get("footer", {}).get("text", ""))
         for embed in reply.embeds
