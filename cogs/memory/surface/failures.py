@@ -34,6 +34,10 @@ class Failures:
     async def report(self, interaction: discord.Interaction[Any], error: BaseException) -> None:
         """Answer an interaction that failed. Never raises for what the connection to Discord does."""
         error = _cause(error)
+        if interaction.client.is_closed():
+            self.expired += 1
+            log.info("An interaction was under way when the bot closed (%s)", type(error).__name__)
+            return
         if _is_too_late(error):
             self.expired += 1
             log.info("An interaction was over before it was answered")

@@ -80,6 +80,7 @@ class Texts:
     # refusals
     guild_only: str = "This works on servers only."
     one_at_a_time: str = "Your last question is still being answered; one at a time."
+    too_many: str = "Many people are asking right now. Try again in a few seconds."
     slow_down: str = "That was quick. Ask again in {seconds} s."
     no_text: str = "That message has no text to look for."
     not_allowed: str = "You may not use this here."

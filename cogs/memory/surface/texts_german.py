@@ -56,6 +56,7 @@ GERMAN: Final = Texts(
     may_not_write="Du darfst in diesem Kanal nicht schreiben; es wurde nichts geteilt.",
     guild_only="Das geht nur auf einem Server.",
     one_at_a_time="Deine letzte Frage wird noch beantwortet; eine nach der anderen.",
+    too_many="Gerade fragen sehr viele. Versuche es in ein paar Sekunden noch einmal.",
     slow_down="Das war schnell. Frag in {seconds} s noch einmal.",
     no_text="Diese Nachricht hat keinen Text, nach dem sich suchen ließe.",
     not_allowed="Das darfst du hier nicht.",

@@ -1,4 +1,4 @@
-"""One question at a time for each user, and not too many in a minute."""
+"""One question at a time for each user, not too many in a minute, and not too many of all users at once."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 QUESTIONS: Final = 20
 """Questions, pages and shares of one user within `WINDOW_S`."""
 WINDOW_S: Final = 60.0
+AT_ONCE: Final = 64
+"""Questions of all users that may be under way: the last of them waits some seconds."""
 
 
 class Turns:
@@ -27,6 +29,7 @@ class Turns:
     Args:
         questions: turns of one user within ``window_s``.
         window_s: seconds.
+        at_once: turns of all users at a time.
         clock: seconds that only grow.
     """
 
@@ -35,7 +38,10 @@ class Turns:
         questions: int = QUESTIONS,
         window_s: float = WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        at_once: int = AT_ONCE,
     ) -> None:
+        self._at_once = at_once
         self._questions = questions
         self._window_s = window_s
         self._clock = clock
@@ -47,6 +53,8 @@ class Turns:
         """Take a turn until the end of the block. Raises Busy, with a sentence, when there is none to take."""
         if user_id in self._busy:
             raise Busy(texts.one_at_a_time)
+        if len(self._busy) >= self._at_once:
+            raise Busy(texts.too_many)
         self._note(user_id, texts)
         self._busy.add(user_id)
         try:

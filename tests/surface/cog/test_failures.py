@@ -111,6 +111,21 @@ async def test_one_question_at_a_time(house: TeaHouse) -> None:
     assert (await house.recall("tea")).embeds
 
 
+async def test_more_questions_at_once_than_can_be_answered_soon_are_refused(house: TeaHouse) -> None:
+    house.general.post(house.ada, "tea")
+    await house.settle()
+    house.services.turns._at_once = 3
+    people = [house.guild.member(f"guest {number}") for number in range(4)]
+    house.discord.faults.add("GET", "/guilds/*/members/*", *[Delay(0.5)] * 6)
+    first = [house.discord.start_slash(each, house.general, "recall", query="tea") for each in people[:3]]
+    for pending in first:
+        await pending.acknowledged()
+    assert "Many people are asking" in (await house.recall("tea", people[3])).content
+    for pending in first:
+        assert (await pending.answered()).embeds
+    assert (await house.recall("tea", people[3])).embeds
+
+
 async def test_too_many_questions_in_a_minute_have_to_wait(house: TeaHouse) -> None:
     answers = [await house.recall("tea") for _ in range(21)]
     assert all(reply.embeds for reply in answers[:20])
