@@ -191,6 +191,7 @@ class RedCog(RedData):
             failures=Failures(),
             access=None,  # type: ignore[arg-type] # these methods answer no command
             verification=None,  # type: ignore[arg-type]
+            history=None,  # type: ignore[arg-type]
             samples=None,  # type: ignore[arg-type]
             retention=None,  # type: ignore[arg-type]
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from cogs.memory.memory_service import MemoryService
+    from cogs.memory.surface.backfill_progress import BackfillProgress
     from tests.loopback import Interaction
 
 
@@ -47,6 +48,7 @@ class CommandsBot(commands.Bot):
         intents = discord.Intents.default()
         intents.members = intents.message_content = True
         super().__init__("!", intents=intents, allowed_mentions=discord.AllowedMentions.none())
+        self.progress: BackfillProgress | None = None
         settings, judgements = GuildSettingsStore(memory.store), Judgements(memory.store)
         self.services = CommandServices(
             memory=memory,
@@ -54,12 +56,16 @@ class CommandsBot(commands.Bot):
             judgements=judgements,
             access=AccessRules(self),
             verification=AllStands(),
+            history=self._history,
             samples=Samples(memory),
             retention=RetentionSweep(memory, settings, lambda: [guild.id for guild in self.guilds]),
             erasure=Erasure(memory, [judgements]),
             failures=Failures(),
         )
         self.tree.error(self.services.failures.report)
+
+    async def _history(self, _: int) -> BackfillProgress | None:
+        return self.progress
 
     async def setup_hook(self) -> None:
         """Register the commands."""

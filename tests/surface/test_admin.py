@@ -10,6 +10,7 @@ import pytest
 
 from cogs.memory.records import ChannelInfo
 from cogs.memory.surface import confirmation
+from cogs.memory.surface.backfill_progress import BackfillProgress, RunState
 from cogs.memory.surface.guild_settings import SETTINGS_KEY, GuildSettings, GuildSettingsStore
 from cogs.memory.surface.judgements import Judgement
 from tests.loopback import UserError
@@ -97,8 +98,13 @@ async def test_status_tells_sizes_reach_and_settings(house: MemoryHouse) -> None
     await house.services.settings.opt_out(house.guild.id, house.ada.id)
     judgement = Judgement("tea?", old.id, old.channel_id, house.ada.id, good=True)
     await house.services.judgements.add(house.guild.id, judgement)
+    assert "No history was read yet" in (await house.do(house.admin, "memory status")).text
+    house.bot.progress = BackfillProgress(state=RunState.PAUSED, channels_total=3, channels_done=1, share=0.5)
     text = (await house.do(house.admin, "memory status")).text
     for part in (
+        "Paused",
+        "1 of 3 channels",
+        "The history is read when the bot joins",
         "2 messages · authors: 2 · channels: 2",
         "with vectors: 2 of 2",
         "decided by structure",

@@ -14,6 +14,8 @@ from discord.utils import format_dt
 from cogs.memory.personal_data import summarise
 
 from .answers import answer, think
+from .backfill_progress import describe
+from .backfill_texts import backfill_texts
 from .confirmation import Choice, Confirmation
 from .guild_settings import MAX_RETENTION_DAYS, GuildSettings  # noqa: TC001 - discord.py reads annotations
 from .judgements import judged_questions
@@ -110,6 +112,9 @@ class AdminCommands:
                 oldest=format_dt(stats.oldest, "f"), newest=format_dt(stats.newest, "f")
             )
             embed.add_field(name=texts.status_reach, value=reach, inline=False)
+        progress, how = await self._services.history(guild_id), backfill_texts(interaction.locale)
+        history = how.never if progress is None else describe(progress, how)
+        embed.add_field(name=texts.status_history, value=cut(history, 1024), inline=False)
         embed.add_field(name=texts.status_search, value=_coverage(texts, stats), inline=False)
         queue = texts.status_queue_text.format(waiting=f"{memory.queue.waiting:,}", rate=f"{memory.queue.rate:.0f}")
         embed.add_field(name=texts.status_queue, value=queue, inline=False)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cogs.memory.erasure import Erasure
     from cogs.memory.memory_service import MemoryService
 
+    from .backfill_progress import BackfillProgress
     from .discord_access import AccessRules
     from .failures import Failures
     from .guild_settings import GuildSettingsStore
@@ -27,6 +30,8 @@ class CommandServices:
     judgements: Judgements
     access: AccessRules
     verification: Verifies
+    history: Callable[[int], Awaitable[BackfillProgress | None]]
+    """Says how far the reading of a server's history has come."""
     samples: Samples
     retention: RetentionSweep
     erasure: Erasure

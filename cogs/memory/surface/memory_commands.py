@@ -36,6 +36,7 @@ class MemoryCommands(RedData, commands.Cog):
             judgements=surface.judgements,
             access=surface.access,
             verification=surface.history.verification,
+            history=surface.history.backfill.progress,
             samples=Samples(surface.memory),
             retention=RetentionSweep(surface.memory, surface.settings, self.present_guild_ids),
             erasure=surface.erasure,

@@ -108,6 +108,7 @@ class MemoryTexts:
     status_messages_text: str = "{messages} · authors: {authors} · channels: {channels}"
     status_reach: str = "From"
     status_reach_text: str = "{oldest} to {newest}"
+    status_history: str = "History from before"
     status_search: str = "Search index"
     status_search_text: str = "with vectors: {embedded} of {messages} · of these in the index: {ready}"
     status_queue: str = "Waiting"

@@ -87,6 +87,7 @@ GERMAN: Final = MemoryTexts(
     status_messages_text="{messages} · Personen: {authors} · Kanäle: {channels}",
     status_reach="Zeitraum",
     status_reach_text="{oldest} bis {newest}",
+    status_history="Verlauf von früher",
     status_search="Suchindex",
     status_search_text="mit Vektoren: {embedded} von {messages} · davon im Index: {ready}",
     status_queue="In Arbeit",
