@@ -132,7 +132,7 @@ class Interaction:
 
     # --- waiting
 
-    async def until(self, condition: Callable[[Interaction], object], *, within: float = 10.0) -> Interaction:
+    async def until(self, condition: Callable[[Interaction], object], *, within: float = 30.0) -> Interaction:
         """Wait until the condition holds, at most `within` seconds.
 
         Raises:
@@ -147,12 +147,12 @@ class Interaction:
             raise TimeoutError(f"after {within:g} s there is still only {self}") from None
         return self
 
-    async def acknowledged(self, *, within: float = 10.0) -> Interaction:
+    async def acknowledged(self, *, within: float = 30.0) -> Interaction:
         """Wait until the bot has acknowledged, by an answer or a deferral; later than 3 s it cannot any more."""
         within = min(within, ACK_SECONDS + _GRACE_SECONDS)
         return await self.until(lambda each: each.response is not None, within=within)
 
-    async def answered(self, *, within: float = 10.0) -> Interaction:
+    async def answered(self, *, within: float = 30.0) -> Interaction:
         """Wait until the user sees more than "thinking…"."""
         await self.acknowledged(within=within)
         return await self.until(lambda each: each.is_answered, within=within)

@@ -65,7 +65,7 @@ class LoopbackDiscord(UserActions):
         """Requests answered 401, 403 or 429: 10,000 in ten minutes would ban the bot's address."""
         return sum(call.status in (401, 403, 429) for call in self.requests)
 
-    async def until(self, condition: Callable[[], object], *, within: float = 10.0, what: str = "") -> None:
+    async def until(self, condition: Callable[[], object], *, within: float = 30.0, what: str = "") -> None:
         """Wait until a condition on the world, the requests or the bot holds.
 
         Raises:
@@ -78,7 +78,7 @@ class LoopbackDiscord(UserActions):
         except TimeoutError:
             raise TimeoutError(f"{what or 'the condition'} did not come true within {within:g} s") from None
 
-    async def connected(self, *, shards: int = 1, within: float = 10.0) -> None:
+    async def connected(self, *, shards: int = 1, within: float = 30.0) -> None:
         """Wait until the bot has a session for each of its shards and has read all that was sent."""
         await self.until(lambda: len(self.gateway.live) >= shards, within=within, what=f"{shards} gateway sessions")
         await self.gateway.barrier()

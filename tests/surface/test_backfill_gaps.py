@@ -94,7 +94,7 @@ async def test_all_that_was_written_meanwhile_is_read_and_what_was_deleted_is_ne
             assert not unchecked
             assert deleted.content not in answers
             # the sweep finds the rest by itself
-            await discord.until(house.sync._tasks[guild.id].done, within=5)
+            await discord.until(house.sync._tasks[guild.id].done)
             assert sorted((await house.stored()).values()) == texts(house)
 
 
@@ -203,8 +203,8 @@ async def test_a_resumed_session_is_no_gap_and_a_lost_one_is(open_memory: OpenMe
         await discord.gateway.invalidate()
         general.post(ada, "never sent")
         heard.edit("changed, never sent")
-        await discord.until(lambda: discord.gateway.identifies == 2 and discord.gateway.live, within=10)
-        await discord.until(lambda: not house.sync._synced[guild.id].is_set(), within=5)
+        await discord.until(lambda: discord.gateway.identifies == 2 and discord.gateway.live)
+        await discord.until(lambda: not house.sync._synced[guild.id].is_set())
         await house.sync.caught_up(guild.id)
         stored = set((await house.stored()).values())
         assert {"never sent", "changed, never sent"} <= stored

@@ -96,5 +96,5 @@ async def busy_house(folder: Path, *, layers: int = 3, hidden: int = 128) -> Asy
         await bot.line("The reranker .* is in service")
         guild.add_bot(DEFAULT_BOT)
         house = BusyHouse(server, guild, general, askers, owner, bot)
-        await server.until(lambda: house.pages() >= 1, within=20)
+        await server.until(lambda: house.pages() >= 1)
         yield house
