@@ -113,6 +113,11 @@ def main(argv: list[str] | None = None) -> int:
             console.print("DISCORD_TOKEN is not set: this is the local console, not the Discord bot.")
         if arguments.command == "run" and settings.discord_token is not None:
             return run_discord(settings.discord_token.get_secret_value(), settings, arguments.shards)
+        if arguments.command == "health":
+            from cogs.memory.surface.heartbeat import health_problem
+
+            problem = health_problem(Path(settings.memory_data))
+            return fail(problem) if problem else 0
         return asyncio.run(run_command(arguments, settings))
     except (MemoryCogError, ProfileError, SettingsError) as error:
         return fail(str(error))

@@ -112,6 +112,19 @@ class Settings(BaseSettings):
     log_format: Annotated[LogFormat, _in_any_case(get_args(LogFormat))] = _choice(
         "text", get_args(LogFormat), "Lines for people, or one JSON object each for a log collector."
     )
+    metrics_port: int | None = _setting(
+        None,
+        "a whole number from 1 to 65535",
+        "The port of the Prometheus endpoint /metrics. Unset, nothing is served.",
+        ge=1,
+        le=65535,
+    )
+    metrics_host: str = _setting(
+        "127.0.0.1",
+        "an IP address or host name of this machine",
+        "The address that /metrics is served on; whoever reaches it can read the numbers, which name nobody.",
+        pattern=r"^[A-Za-z0-9.:-]+$",
+    )
 
     reranker_enabled: bool | None = _setting(
         None,

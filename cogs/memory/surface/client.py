@@ -16,6 +16,7 @@ from discord.ext import commands
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.surface.command_sync import sync_commands
 from cogs.memory.surface.failures import Failures
+from cogs.memory.surface.heartbeat import Heartbeat
 from cogs.memory.surface.listeners import NO_CONTENT
 from cogs.memory.surface.services import SERVICES
 from cogs.memory.surface.stop_signal import StopSignal, end_process
@@ -93,10 +94,12 @@ class MemoryBot(commands.AutoShardedBot):
         """Why there is no memory at the moment."""
         self._asked = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
+        self._heartbeat = Heartbeat(self, folder)
 
     async def setup_hook(self) -> None:
         """Open the memory and bring the commands up to date, before the first event."""
         await self._open_memory()
+        self._heartbeat.start()
         if self.memory_problem is not None:
             self._reopening = asyncio.create_task(self._reopen_memory(), name="memory reopening")
 
@@ -104,6 +107,7 @@ class MemoryBot(commands.AutoShardedBot):
         """Leave Discord and let go of the memory."""
         if self._reopening is not None:
             self._reopening.cancel()
+        await self._heartbeat.close()
         await super().close()
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:

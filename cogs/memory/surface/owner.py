@@ -14,6 +14,7 @@ from profiles.loading import TIERS
 from .answers import answer, think
 from .markup import cut
 from .memory_texts import memory_texts
+from .operator_figures import operator_figures
 from .rights import require_owner
 from .samples import percentile
 from .statistics_plot import draw
@@ -67,7 +68,8 @@ class OwnerCommands:
         texts, memory = memory_texts(interaction), self._services.memory
         samples = self._services.samples.all()
         picture = await draw(samples) if len(samples) > 1 else None
-        stats = await memory.stats()
+        figures = await operator_figures(memory, self._services.samples.lag)
+        stats = figures.store
         store = texts.stats_store_text.format(
             messages=texts.count_messages(stats.messages),
             guilds=f"{stats.guilds:,}",
@@ -75,15 +77,17 @@ class OwnerCommands:
             tombstones=f"{stats.tombstones:,}",
             megabytes=f"{stats.bytes_on_disk / 1e6:,.1f}",
         )
-        ingest = texts.stats_ingest_text.format(rate=f"{memory.queue.rate:.0f}", waiting=f"{memory.queue.waiting:,}")
+        ingest = texts.stats_ingest_text.format(
+            rate=f"{figures.ingest_rate:.0f}", waiting=f"{figures.events_waiting:,}"
+        )
         embed = discord.Embed(title=texts.stats_title)
         embed.add_field(name=texts.stats_store, value=store, inline=False)
-        embed.add_field(name=texts.stats_recall, value=recall_times(texts, list(memory.recall_ms)), inline=False)
+        embed.add_field(name=texts.stats_recall, value=recall_times(texts, figures.recall_ms), inline=False)
         embed.add_field(name=texts.stats_ingest, value=ingest, inline=False)
-        reranker = memory.reranker.get_statistics()
-        figures = {**memory.models.get_statistics(), **reranker, **memory.get_statistics()}
-        embed.add_field(name=texts.stats_cache, value=caches_table(figures), inline=False)
-        others = {name: value for name, value in reranker.items() if not name.startswith(CACHES["score"])}
+        embed.add_field(name=texts.stats_lag, value=lag_times(texts, figures.loop_lag_ms), inline=False)
+        caches = caches_table({**figures.caches, **figures.reranker})
+        embed.add_field(name=texts.stats_cache, value=caches, inline=False)
+        others = {name: value for name, value in figures.reranker.items() if not name.startswith(CACHES["score"])}
         embed.add_field(name=texts.stats_reranker, value=figures_block(others), inline=False)
         if picture is None:
             embed.set_footer(text=texts.stats_no_plot)
@@ -94,13 +98,18 @@ class OwnerCommands:
         await answer(interaction, embed=embed, files=[discord.File(io.BytesIO(picture), filename=PLOT_NAME)])
 
 
-def recall_times(texts: MemoryTexts, durations_ms: Sequence[float]) -> str:
-    """Return the percentiles of recall times as a sentence."""
-    if not durations_ms:
+def recall_times(texts: MemoryTexts, ordered_ms: Sequence[float]) -> str:
+    """Return the percentiles of recall times, smallest first, as a sentence."""
+    if not ordered_ms:
         return texts.stats_recall_none
-    ordered = sorted(durations_ms)
-    p50, p95, p99 = (f"{percentile(ordered, percent):,.0f}" for percent in (50, 95, 99))
-    return texts.stats_recall_text.format(p50=p50, p95=p95, p99=p99, count=f"{len(ordered):,}")
+    p50, p95, p99 = (f"{percentile(ordered_ms, percent):,.0f}" for percent in (50, 95, 99))
+    return texts.stats_recall_text.format(p50=p50, p95=p95, p99=p99, count=f"{len(ordered_ms):,}")
+
+
+def lag_times(texts: MemoryTexts, ordered_ms: Sequence[float]) -> str:
+    """Return how late the event loop is as a sentence."""
+    p50, p99 = (f"{percentile(ordered_ms, percent) or 0:,.0f}" for percent in (50, 99))
+    return texts.stats_lag_text.format(p50=p50, p99=p99)
 
 
 def caches_table(figures: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from .loop_lag import LoopLag
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,6 +46,7 @@ class Samples:
     """
 
     def __init__(self, memory: MemoryService, *, interval_s: float = MINUTE_S) -> None:
+        self.lag = LoopLag()
         self._memory = memory
         self._interval_s = interval_s
         self._samples: deque[Sample] = deque(maxlen=DAY)
@@ -52,10 +55,12 @@ class Samples:
 
     def start(self) -> None:
         """Begin to look."""
+        self.lag.start()
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop looking; may be called twice."""
+        await self.lag.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

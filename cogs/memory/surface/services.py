@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cogs.memory.surface.guild_settings import GuildSettingsStore
     from cogs.memory.surface.history_sync import HistorySync
     from cogs.memory.surface.judgements import Judgements
+    from cogs.memory.surface.metrics import MetricsEndpoint
     from cogs.memory.surface.recent_queries import RecentQueries
 
     Bot: TypeAlias = commands.Bot | commands.AutoShardedBot
@@ -44,4 +45,6 @@ class SurfaceServices:
     recent: RecentQueries
     owns_memory: bool = False
     """Whether whoever made this also closes the memory."""
+    metrics: MetricsEndpoint | None = None
+    """Served where the settings ask for it."""
     turns: Turns = field(default_factory=Turns)

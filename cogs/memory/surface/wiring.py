@@ -18,6 +18,7 @@ from cogs.memory.surface.history_sync import HistorySync
 from cogs.memory.surface.judgements import Judgements
 from cogs.memory.surface.listeners import MemoryListeners
 from cogs.memory.surface.memory_commands import MemoryCommands
+from cogs.memory.surface.metrics import MetricsEndpoint
 from cogs.memory.surface.recent_queries import RecentQueries
 from cogs.memory.surface.services import SERVICES, SurfaceServices
 from cogs.memory.surface.translator import MemoryTranslator
@@ -50,8 +51,11 @@ async def connect(bot: Bot) -> SurfaceServices:
         if bot.tree.translator is None:
             await bot.tree.set_translator(MemoryTranslator())
         services.access.listen()
-        for cog in (MemoryListeners(services), MemoryCog(services), MemoryCommands(services)):
+        commands = MemoryCommands(services)
+        for cog in (MemoryListeners(services), MemoryCog(services), commands):
             await bot.add_cog(cog)
+        if owns_memory:
+            services.metrics = await _serve_metrics(services, commands)
         services.history.start()
     except BaseException:
         await disconnect(bot)
@@ -65,6 +69,8 @@ async def disconnect(bot: Bot) -> None:
     if services is None:
         return
     setattr(bot, SERVICES, None)
+    if services.metrics is not None:
+        await services.metrics.close()
     await services.history.close()  # notes how far events were applied, so the event line must still run
     for cog in (MemoryCommands, MemoryCog, MemoryListeners):
         await bot.remove_cog(cog.__cog_name__)
@@ -73,6 +79,16 @@ async def disconnect(bot: Bot) -> None:
         await bot.tree.set_translator(None)
     if services.owns_memory:
         await services.memory.close()
+
+
+async def _serve_metrics(services: SurfaceServices, commands: MemoryCommands) -> MetricsEndpoint | None:
+    """Serve metrics where the settings ask for it: they speak for a memory that was made after them."""
+    settings = load_settings()
+    if settings.metrics_port is None:
+        return None
+    metrics = MetricsEndpoint(services, commands.services.samples.lag, settings.metrics_host, settings.metrics_port)
+    await metrics.start()
+    return metrics
 
 
 def _services(bot: Bot, memory: MemoryService, *, owns_memory: bool) -> SurfaceServices:

@@ -49,6 +49,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     command("encrypt", "encrypt the database with the key in MEMORY_KEY or MEMORY_KEY_FILE")
     command("decrypt", "turn an encrypted database into a plain one")
     command("doctor", "show hardware, profile, models and data folder, and test them")
+    command("health", "tell whether the bot on the data folder is alive and connected; exit code 1 if not")
     arguments = parser.parse_args(argv)
     arguments.command = arguments.command or "run"
     arguments.data = getattr(arguments, "data", None)
