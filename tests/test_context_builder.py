@@ -285,7 +285,7 @@ class TestThroughTheMemory:
         await memory.queue.embedded()
         monkeypatch.setattr(memory, "profile", replace(memory.profile, injection_deadline_ms=20))
         released = threading.Event()
-        busy = asyncio.create_task(memory._worker.run(released.wait, 20))
+        busy = asyncio.create_task(memory.worker.run(released.wait, 20))
         context = await memory.build_context("where is the key?", HERE)
         released.set()
         await busy

@@ -61,7 +61,7 @@ class CandidateRetrieval:
         )
         clock.lap("embed and keyword", len(keyword))
         dense: Sequence[Hit] = ()
-        if self.profile.retriever != "keyword" and encoded.vector.any():
+        if self.profile.retriever != "keyword":
             if space != self._embedding.space:  # the embedder was swapped meanwhile
                 encoded, _ = await self._embedding.encode_query(query)
             if encoded.problem is None:

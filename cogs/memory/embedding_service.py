@@ -12,6 +12,7 @@ import numpy as np
 from cogs.memory.embedders import EncodedText
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
+from cogs.memory.query_batch import QueryBatch
 from cogs.memory.records import Embedding, StoredMessage
 from cogs.memory.worker import ModelWorker
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOT_FINITE = "The embedder gave no usable numbers for this question; it is answered by words alone."
 SLICE = 16
 """Texts encoded between two looks at the queue: a question never waits longer than one slice of a backlog."""
 
@@ -55,6 +57,7 @@ class EmbeddingService:
         self._loading = asyncio.Lock()
         self.swapping = asyncio.Lock()
         """Held while one batch is embedded *and* stored, and while the model is swapped: no batch mixes spaces."""
+        self._questions: QueryBatch | None = None
         self.encoded = 0
         """Documents encoded since the start."""
         self.not_finite = 0
@@ -76,18 +79,29 @@ class EmbeddingService:
         return self._encoder.space
 
     async def encode_query(self, text: str) -> tuple[EncodedQuery, Space]:
-        """Encode a question, before all background work; return it with the space it belongs to.
+        """Encode a question, before all background work and with those that wait; return it with its space.
 
         If the model's numbers are not finite, the vectors are zero: they are like nothing, and words alone decide.
         """
         encoder = await self._ready()
-        encoded = await self._worker_of(encoder, 0).run(encoder.encode_query, text)
-        if not (np.isfinite(encoded.vector).all() and np.isfinite(encoded.token_vectors).all()):
-            self.not_finite += 1
-            log.error("The embedder gave no finite vector for a question; words alone decide")
-            nothing = np.zeros_like(encoded.vector), np.zeros_like(encoded.token_vectors)
-            encoded = replace(encoded, vector=nothing[0], token_vectors=nothing[1])
-        return encoded, encoder.space
+        batch = self._questions
+        number = batch.join(text) if batch is not None and batch.encoder is encoder else None
+        if batch is None or number is None:
+            batch, number = QueryBatch(encoder, self._worker_of(encoder, 0), text), 0
+            self._questions = batch
+        return self._finite(await batch.result(number)), encoder.space
+
+    def _finite(self, encoded: EncodedQuery) -> EncodedQuery:
+        if np.isfinite(encoded.vector).all() and np.isfinite(encoded.token_vectors).all():
+            return encoded
+        self.not_finite += 1
+        log.error("The embedder gave no finite vector for a question; words alone decide")
+        return replace(
+            encoded,
+            vector=np.zeros_like(encoded.vector),
+            token_vectors=np.zeros_like(encoded.token_vectors),
+            problem=NOT_FINITE,
+        )
 
     def _worker_of(self, encoder: Encoder, purpose: Literal[0, 1]) -> ModelWorker:
         """The thread for questions (0) or documents (1).

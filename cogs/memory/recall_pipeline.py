@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from cogs.memory.candidate_retrieval import StageClock, surroundings
 from cogs.memory.cleaning import clean_text
 from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.query_cache import QueryCache
 from cogs.memory.query_terms import split_words
 from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
@@ -20,6 +21,7 @@ from cogs.memory.same_words import originals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from cogs.memory.candidate_retrieval import CandidateRetrieval
     from cogs.memory.embedding_service import EmbeddingService
@@ -67,7 +69,8 @@ class RecallPipeline:
         self._reranker = reranker
         self._ingest_problem = ingest_problem
         self.cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
-        self._coverages: TTLCache[int, float] = TTLCache(10_000, COVERAGE_TTL_S)
+        self._counts = KeptCounts(store.stats, COVERAGE_TTL_S)
+        self._oldest: TTLCache[tuple[int, frozenset[int]], datetime | None] = TTLCache(10_000, COVERAGE_TTL_S)
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -117,7 +120,8 @@ class RecallPipeline:
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer; an answer being computed of the guild's old state is not kept."""
         self.cache.invalidate([guild_id])
-        self._coverages.pop(guild_id, None)
+        self._counts.forget(guild_id)
+        self._oldest.clear()
         self.cache.clear()
 
     def _time_left(self, surface: Surface, clock: StageClock) -> float | None:
@@ -126,12 +130,13 @@ class RecallPipeline:
         return None if deadline is None else max(0.0, deadline - clock.total_ms)
 
     async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
-        index_ready = await self._index_ready(scope.guild_id)
+        counts = await self._counts.get(scope.guild_id)
         degraded = list(ranking.degraded)
         if pool.encoded.problem is not None:
             degraded.append(pool.encoded.problem)
-        if index_ready < 1:
-            degraded.append(f"The vector index is {index_ready:.0%} rebuilt; older messages are found by words alone.")
+        if counts.index_ready < 1:
+            share = f"{counts.index_ready:.0%}"
+            degraded.append(f"The vector index is {share} rebuilt; older messages are found by words alone.")
         if problem := self._ingest_problem():
             degraded.append(f"New messages are waiting: {problem}")
         return RecallTrace(
@@ -142,15 +147,16 @@ class RecallPipeline:
             reranker=ranking.reranker,
             total_ms=clock.total_ms,
             degraded=tuple(degraded),
-            reaches_back_to=await self._store.oldest(scope),
-            index_ready=index_ready,
+            reaches_back_to=await self._reaches_back_to(scope),
+            index_ready=counts.index_ready,
         )
 
-    async def _index_ready(self, guild_id: int) -> float:
-        """Share of a guild's vectors that are in the index; at most `COVERAGE_TTL_S` old."""
-        known = self._coverages.get(guild_id)
-        if known is None or known < 1:
-            known = self._coverages[guild_id] = (await self._store.stats(guild_id)).index_ready
+    async def _reaches_back_to(self, scope: Scope) -> datetime | None:
+        """When the oldest message in the scope's channels was written; at most `COVERAGE_TTL_S` old."""
+        key = scope.guild_id, scope.channel_ids
+        known = self._oldest.get(key)
+        if known is None:
+            known = self._oldest[key] = await self._store.oldest(scope)
         return known
 
 

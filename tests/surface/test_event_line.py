@@ -108,6 +108,26 @@ async def test_a_full_line_drops_new_messages_only_and_says_so(memory: MemorySer
     assert (line.dropped, lost) == (1, [GUILD])
 
 
+async def test_a_guild_in_a_flood_does_not_silence_the_quiet_ones(memory: MemoryService) -> None:
+    lost: list[int] = []
+    line = EventLine(Erasure(memory), GuildSettingsStore(memory.store), size=10, on_lost=lost.append)
+    for number in range(1, 30):
+        line.put(Said(said(number, f"flood {number}"), None))
+    for number in range(100, 107):
+        line.put(Said(said(number, f"quiet {number}", guild_id=GUILD + 1), None))
+    line.start()
+    await line.drained()
+    await memory.queue.stored()
+    for number in range(200, 210):  # the line is empty again: both may fill it
+        line.put(Said(said(number, f"flood {number}"), None))
+    await line.drained()
+    await memory.queue.stored()
+    await line.stop()
+    assert [m.id async for m in memory.store.iterate(GUILD)] == [*range(1, 11), *range(200, 210)]
+    assert [m.id async for m in memory.store.iterate(GUILD + 1)] == [*range(100, 105)]
+    assert (line.dropped, sorted(lost)) == (19 + 2, [GUILD, GUILD + 1])
+
+
 async def test_a_channel_that_is_gone_takes_everything_before_it_and_nothing_after(memory: MemoryService) -> None:
     line = EventLine(Erasure(memory), GuildSettingsStore(memory.store))
     thread, other = CHANNEL + 1, CHANNEL + 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,4 +56,13 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Free the weights; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class BatchesQueries(Protocol):
+    """An `Encoder` for which several questions at once are cheaper than one after the other."""
+
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+        """Encode questions; one result per text, in order. Raises `ScoringFailed` if any vector is not finite."""
         ...

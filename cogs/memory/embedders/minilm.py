@@ -172,6 +172,17 @@ class MiniLMEncoder:
         vectors, tokens = self._forward([encoding])
         return EncodedQuery(vectors[0], tokens[0, 1:-1], tuple(encoding.offsets[1:-1]))
 
+    def encode_queries(self, texts: Sequence[str]) -> list[EncodedQuery]:
+        """Encode questions in as few passes as documents; one result per text, in order."""
+        encodings = self._tokenizer.encode_batch(list(texts))
+        results: dict[int, EncodedQuery] = {}
+        for batch in self._batches(encodings):
+            vectors, tokens = self._forward([encodings[i] for i in batch])
+            for row, i in enumerate(batch):
+                last = len(encodings[i].ids) - 1
+                results[i] = EncodedQuery(vectors[row], tokens[row, 1:last], tuple(encodings[i].offsets[1:last]))
+        return [results[i] for i in range(len(texts))]
+
     def close(self) -> None:
         """Free the weights."""
         self._weights.clear()

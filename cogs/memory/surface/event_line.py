@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,8 @@ class EventLine:
     Args:
         erasure: what forgets whole channels, and the memory behind it; this line is one of its keepers.
         settings: what each guild lets be remembered.
-        size: events that may wait; beyond it new messages (never edits or deletions) are dropped and counted.
+        size: events that may wait; beyond it new messages (never edits or deletions) of guilds with more than their
+            share of the line are dropped and counted.
         on_lost: told, when there is room again, of each guild of which messages were dropped.
     """
 
@@ -92,6 +93,7 @@ class EventLine:
         self._settings = settings
         self._size = size
         self._events: deque[Event] = deque()
+        self._said: Counter[int] = Counter()
         self._arrived = asyncio.Event()
         self._handed_on = asyncio.Event()
         self._put = self._applied = 0
@@ -126,9 +128,11 @@ class EventLine:
 
     def put(self, event: Event) -> None:
         """Line up an event. Never waits: call it before the first ``await`` of a listener."""
-        if isinstance(event, Said) and not event.edited and len(self._events) >= self._size:
-            self._drop(event)
-            return
+        if isinstance(event, Said):
+            if not event.edited and self._finds_no_room(event.message.guild_id):
+                self._drop(event)
+                return
+            self._said[event.message.guild_id] += 1
         self._events.append(event)
         self._put += 1
         self._arrived.set()
@@ -153,6 +157,17 @@ class EventLine:
                 "try again in a few minutes."
             ) from error
         return 0
+
+    def _finds_no_room(self, guild_id: int) -> bool:
+        """Whether the line is full, and not by others alone: a guild in a flood must not silence the quiet ones."""
+        return len(self._events) >= self._size and self._said[guild_id] >= self._size // max(1, len(self._said))
+
+    def _leave(self, event: Event) -> None:
+        if isinstance(event, Said):
+            guild_id = event.message.guild_id
+            self._said[guild_id] -= 1
+            if not self._said[guild_id]:
+                del self._said[guild_id]
 
     def _drop(self, event: Said) -> None:
         self.dropped += 1
@@ -183,7 +198,7 @@ class EventLine:
             self.given_up += 1
             count = 1
         for _ in range(count):
-            self._events.popleft()
+            self._leave(self._events.popleft())
         self._applied += count
         self._handed_on.set()
 

@@ -8,8 +8,8 @@ from collections import deque
 from typing import Final
 
 INTERVAL_S: Final = 0.05
-KEPT: Final = 2400
-"""Looks that are kept: two minutes."""
+KEPT: Final = 600
+"""Looks that are kept: half a minute, so that a trouble of some seconds is not drowned in quiet ones."""
 
 
 class LoopLag:
@@ -31,7 +31,7 @@ class LoopLag:
             self._task = None
 
     def ordered_ms(self) -> list[float]:
-        """Return the delays of the last two minutes in milliseconds, smallest first."""
+        """Return the delays of the last half minute in milliseconds, smallest first."""
         return sorted(self._late_ms)
 
     async def _run(self) -> None:

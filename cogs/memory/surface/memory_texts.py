@@ -228,7 +228,7 @@ class MemoryTexts:
     stats_ingest: str = "Ingest"
     stats_ingest_text: str = "messages per second: {rate} · events waiting: {waiting}"
     stats_lag: str = "Event loop"
-    stats_lag_text: str = "late by p50 {p50} ms · p99 {p99} ms, over the last two minutes"
+    stats_lag_text: str = "late by p50 {p50} ms · p99 {p99} ms, over the last half minute"
     stats_reranker: str = "Reranker"
     stats_cache: str = "Caches"
     stats_plot: str = "The last day, minute by minute"

@@ -131,7 +131,7 @@ def memory_metrics(figures: OperatorFigures) -> Iterator[Metric]:
     yield _gauge("index_ready_ratio", "Share of the vectors that the index holds.", store.index_ready)
     yield _quantiles("recall_seconds", "Times of the last recalls.", figures.recall_ms)
     yield _gauge("recalls_measured", "Recalls behind recall_seconds.", len(figures.recall_ms))
-    yield _quantiles("loop_lag_seconds", "How late the event loop was in the last two minutes.", figures.loop_lag_ms)
+    yield _quantiles("loop_lag_seconds", "How late the event loop was in the last half minute.", figures.loop_lag_ms)
     yield _gauge("ingest_messages_per_second", "Messages embedded per second, lately.", figures.ingest_rate)
     yield _gauge("ingest_events_waiting", "Events that the store has not applied yet.", figures.events_waiting)
     for group, named in (("reranker", figures.reranker), ("cache", figures.caches)):

@@ -12,6 +12,7 @@ import discord
 from cachetools import TTLCache
 
 from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.memory_service import MAX_QUERY, RELEVANT
 from cogs.memory.records import Scope
 from cogs.memory.surface.page import Face, Page
@@ -59,7 +60,7 @@ class RecallFlow:
     def __init__(self, services: SurfaceServices) -> None:
         self._services = services
         self._faces: TTLCache[tuple[int, int], Face] = TTLCache(maxsize=10_000, ttl=FACE_SECONDS)
-        self._unembedded: TTLCache[int, int] = TTLCache(maxsize=10_000, ttl=COUNT_SECONDS)
+        self._counts = KeptCounts(services.memory.stats, COUNT_SECONDS)
 
     async def page(self, interaction: Interaction, search: Search) -> Page:
         """Return the page of the answer that the user may see.
@@ -184,10 +185,8 @@ class RecallFlow:
 
     async def _awaiting(self, guild_id: int) -> int:
         """Messages that are not searchable yet; what the store says is counted every few seconds only."""
-        memory = self._services.memory
-        if guild_id not in self._unembedded:
-            self._unembedded[guild_id] = (await memory.stats(guild_id)).awaiting
-        return self._services.events.waiting + memory.queue.waiting + self._unembedded.get(guild_id, 0)
+        unembedded = (await self._counts.get(guild_id)).awaiting
+        return self._services.events.waiting + self._services.memory.queue.waiting + unembedded
 
     async def _ids_around(self, scope: Scope, message_id: int) -> set[int]:
         """Follow the neighbours outwards from a message, and add what it replies to."""
