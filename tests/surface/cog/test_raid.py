@@ -37,7 +37,7 @@ async def test_a_raid_with_questions_a_reload_and_a_back_fill_loses_nothing(hous
     answers = await asyncio.gather(*(house.recall(question, asker) for question, asker in asked))
     await asyncio.gather(flooding, reloading)
     assert [answer.text for answer in answers if not answer.embeds] == []
-    assert all("samovar is broken" in answer.text for answer in answers)
+    assert all("samovar is broken" in answer.text.replace("*", "") for answer in answers)
     assert len(await house.stored()) == FLOOD + 1
     store = house.services.memory.store
     for _ in range(150):
