@@ -1,9 +1,9 @@
-# make run · make test · make check · make bench
+# make run · make test · make check · make bench · make soak [QUICK=1]
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench figures clean
+.PHONY: run test check bench soak clean
 
 run: $(VENV)/.ready
 	@$(BIN)/python bot.py
@@ -16,10 +16,14 @@ check: $(VENV)/.test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bot.py cogs profiles
 	@HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.benchmarks
+
+soak: $(VENV)/.test-ready
+	@$(BIN)/python -m tests.soak $(if $(QUICK),--quick)
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed."; exit 1; }

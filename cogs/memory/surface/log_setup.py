@@ -74,6 +74,8 @@ def secrets_of(settings: Settings, environment: Mapping[str, str]) -> set[str]:
     """Return the credentials that this process knows: secret settings, passwords in addresses, variables so named."""
     values = [*settings.__dict__.values(), *environment.values()]
     secret = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+    if settings.memory_key_file is not None:
+        secret.add(settings.database_key() or "")
     secret |= {value for name, value in environment.items() if _SECRET_NAME.search(name.upper())}
     texts = {value for value in values if isinstance(value, str)} | secret
     return secret | {password for text in texts for password in _passwords(text)}

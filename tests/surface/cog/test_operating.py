@@ -45,12 +45,12 @@ def free_port() -> int:
 
 
 async def test_metrics_are_the_numbers_of_the_memory_and_name_nobody(house: TeaHouse) -> None:
+    lag = LoopLag()
+    lag.start()
     for text in ("tea at five", "tea at six"):
         house.general.post(house.ada, text)
     await house.settle()
     await house.recall("tea")
-    lag = LoopLag()
-    lag.start()
     endpoint = MetricsEndpoint(house.services, lag, "127.0.0.1", 0)
     await endpoint.start()
     try:
@@ -68,6 +68,10 @@ async def test_metrics_are_the_numbers_of_the_memory_and_name_nobody(house: TeaH
     assert metrics["discord_memory_reranker_calls"] == memory.reranker.get_statistics()["calls"]
     assert metrics["discord_memory_connected_guilds"] == 1
     assert metrics["process_resident_memory_bytes"] > 0
+    dashboard = (ROOT / "data" / "operations" / "grafana-dashboard.json").read_text()
+    queried = set(re.findall(r"\b(?:discord_memory|process)_[a-z_]+(?=[{,])", dashboard))
+    assert len(queried) > 15
+    assert queried <= {name.split("{")[0] for name in metrics}
     named = [str(house.guild.id), str(house.ada.id), house.guild.name, "ada", "general", "tea at"]
     assert [each for each in named if each in text] == []
 
