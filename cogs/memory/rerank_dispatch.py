@@ -12,6 +12,7 @@ from cogs.memory.worker import ModelWorker, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,6 +27,12 @@ log = logging.getLogger(__name__)
 
 _MAX_FAILED_CHUNKS = 2
 """One poisoned document costs one chunk; a model that fails again is broken."""
+
+HANG_S = 10.0
+"""Seconds after which a chunk counts as one that never ends: all but the longest document take a fraction of one."""
+LOOK_S = 0.25
+"""How long a call waits behind such a chunk before it ends without scores."""
+HANGS = "the reranker hangs"
 
 _LARGE_DOCUMENT = 512
 """Tokens: a longer document that does not fit is left out; if a shorter one does not, the device is of no use."""
@@ -61,6 +68,7 @@ class RerankDispatcher:
         self._queue = RerankQueue()
         self._task: asyncio.Task[None] | None = None
         self._said: set[tuple[str, str]] = set()
+        self._hung = False
 
     @property
     def waiting(self) -> int:
@@ -105,19 +113,32 @@ class RerankDispatcher:
 
     async def _run_chunk(self, offers: list[Offer], model: ServingModel) -> asyncio.Future[Chunk] | None:
         """Return what the worker is done with, or None when it takes no more work and all calls have been ended."""
+        worker = self._worker_for(model)
         try:
-            job = asyncio.wrap_future(
-                self._worker_for(model).submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
-            )
+            future = worker.submit_at(Priority.QUESTION, score_chunk, offers, model, self._clock)
         except RuntimeError:  # shut down
             job = None
-        if job is not None:
-            await asyncio.wait([job])  # unlike await job, tells a cancelled job from a cancelled dispatcher
+        else:
+            job = asyncio.wrap_future(future)
+            await asyncio.wait([job], timeout=HANG_S)  # unlike await job, tells whose cancellation it was
+            while not job.done():
+                await self._sit_out(job, worker, future)
         if job is None or job.cancelled():
             for call in list(self._queue):
                 self._end(call, "the bot is shutting down")
             return None
         return job
+
+    async def _sit_out(self, job: asyncio.Future[Chunk], worker: ModelWorker, future: Future[Chunk]) -> None:
+        """Keep a chunk that seems never to end from holding up the thread and calls that would wait for ever."""
+        if worker is self._worker and worker.abandon(future):  # requests to a server have a limit of their own
+            log.error("The reranker has not come back for %.0f s; everything else goes on without it", HANG_S)
+            self._hung = True
+        if self._hung:
+            for call in list(self._queue):
+                self._end(call, HANGS)
+        await asyncio.wait([job], timeout=LOOK_S)
+        self._hung = self._hung and not job.done()
 
     def _worker_for(self, model: ServingModel) -> ModelWorker:
         if not model.is_remote:

@@ -39,8 +39,9 @@ class ModelWorker(Executor):
         self._order = itertools.count()
         self._lock = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._name = name
+        self._running: Future[Any] | None = None
+        self._thread = self._new_thread()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Queue a call at normal priority. Raises RuntimeError after `shutdown`."""
@@ -74,6 +75,19 @@ class ModelWorker(Executor):
         """Await a call made at background priority."""
         return await asyncio.wrap_future(self.submit_at(Priority.BACKGROUND, fn, *args, **kwargs))
 
+    def abandon(self, future: Future[Any]) -> bool:
+        """Go on with the next call on a new thread, if this one is running and seems never to end.
+
+        Its thread is left to it: should it end after all, its result counts, and the thread takes nothing further.
+        Returns False if the call is not the running one.
+        """
+        with self._lock:
+            if self._running is not future:
+                return False
+            self._running = None
+            self._thread = self._new_thread()
+        return True
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; finish (or cancel) what waits."""
         with self._lock:
@@ -95,7 +109,22 @@ class ModelWorker(Executor):
                 task[3].cancel()
         self._tasks.put((len(Priority), next(self._order), None, None))
 
+    def _new_thread(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        thread.start()
+        return thread
+
     def _work(self) -> None:
-        while (call := self._tasks.get()[2]) is not None:
+        while True:
+            _, _, call, future = self._tasks.get()
+            if call is None:
+                return
+            with self._lock:
+                self._running = future
             call()
             del call  # else the last task's arguments live until the next one comes
+            with self._lock:
+                if self._running is not future:
+                    return  # abandoned: another thread has taken over
+                self._running = None
+            del future

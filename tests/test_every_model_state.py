@@ -1,0 +1,56 @@
+"""Whatever its reranker model does, recall answers and says how; ``make soak`` walks the same states."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cogs.memory import rerank_dispatch
+from cogs.memory.worker import ModelWorker, Priority
+from tests.soak.models import State, ask_in_state, is_right, reload_under_questions, states
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cogs.memory.embedding_service import LoadEncoder
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: state.name)
+async def test_recall_answers_and_says_how(
+    state: State, tmp_path: Path, load_shared: LoadEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank_dispatch, "HANG_S", 0.5)
+    recalls, _ = await ask_in_state(state, tmp_path, load_shared)
+    assert is_right(state, recalls), [recall.trace for recall in recalls]
+
+
+async def test_reload_during_twenty_recalls_fails_nobody_and_mixes_no_scores(
+    tmp_path: Path, load_shared: LoadEncoder
+) -> None:
+    assert await reload_under_questions(tmp_path, rounds=2, load=load_shared) == (40, 0)
+
+
+def test_a_worker_goes_on_without_a_call_that_never_ends_and_keeps_its_result_if_it_does() -> None:
+    worker, begun, release = ModelWorker(), threading.Event(), threading.Event()
+    threads: list[int] = []
+
+    def hang() -> str:
+        begun.set()
+        release.wait(10)
+        return "after all"
+
+    stuck = worker.submit_at(Priority.QUESTION, hang)
+    waiting = worker.submit(lambda: threads.append(threading.get_ident()))
+    assert begun.wait(5)
+    assert not worker.abandon(waiting)
+    assert worker.abandon(stuck)
+    waiting.result(timeout=5)
+    assert not worker.abandon(stuck)
+    release.set()
+    assert stuck.result(timeout=5) == "after all"
+    for _ in range(20):
+        worker.submit(lambda: threads.append(threading.get_ident())).result(timeout=5)
+    worker.shutdown()
+    assert len(set(threads)) == 1, "the abandoned thread takes nothing further"
