@@ -100,6 +100,14 @@ def test_the_bot_needs_neither_root_nor_the_other_services() -> None:
     assert {name.lower() for name in bot["environment"]} <= Settings.model_fields.keys()
 
 
+def test_the_shards_are_run_by_processes_that_share_none_and_leave_none_out() -> None:
+    groups = [service for service in COMPOSE["services"].values() if service.get("profiles") == ["shards"]]
+    run = [parse_arguments(service["command"]).shards for service in groups]
+    assert sorted(shard for shards in run for shard in shards.ids) == list(range(4))
+    assert {shards.count for shards in run} == {4}
+    assert len({str(service["volumes"]) for service in groups}) == len(groups)
+
+
 def test_the_unit_starts_the_bot_and_shuts_it_in() -> None:
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign] # keys keep their case
