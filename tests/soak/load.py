@@ -21,7 +21,7 @@ from .free_port import free_port
 from .sigterm import stored_ids
 
 if TYPE_CHECKING:
-    from tests.loopback import Channel, Guild, Member
+    from tests.loopback import Channel, Guild, Interaction, Member
 
 RATE = 1000
 """Messages per second of the raid."""
@@ -171,11 +171,10 @@ async def _ask(
     async def one(asker: Member) -> None:
         query = sentence(chance, 3)
         started = time.monotonic()
-        pending = discord.start_slash(asker, room, "recall", query=query)
-        reply = await pending.answered(within=60)
+        reply = await answer_to(discord.start_slash(asker, room, "recall", query=query))
         seen.recalls_s.append(time.monotonic() - started)
-        if not reply.embeds:
-            seen.failed.append(reply.text)
+        if reply is None or not reply.embeds:
+            seen.failed.append("no answer" if reply is None else reply.text)
 
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -191,8 +190,8 @@ async def _talk_quietly(discord: LoopbackDiscord, room: Channel, ada: Member, se
         room.post(ada, f"the {word} blend is on the shelf")
         started = time.monotonic()
         while time.monotonic() - started < 60:
-            reply = await discord.slash(ada, room, "recall", query=f"{word} blend", limit=1)
-            if word in reply.text and "shelf" in reply.text:
+            reply = await answer_to(discord.start_slash(ada, room, "recall", query=f"{word} blend", limit=1))
+            if reply is not None and word in reply.text and "shelf" in reply.text:
                 seen.quiet_s.append(time.monotonic() - started)
                 break
             await asyncio.sleep(0.5)
@@ -201,9 +200,9 @@ async def _talk_quietly(discord: LoopbackDiscord, room: Channel, ada: Member, se
 
 async def _reload(discord: LoopbackDiscord, room: Channel, owner: Member, seen: Seen) -> None:
     await asyncio.sleep(1)
-    reply = await discord.slash(owner, room, "memory reload")
-    if "error id" in reply.text:
-        seen.failed.append(reply.text)
+    reply = await answer_to(discord.start_slash(owner, room, "memory reload"))
+    if reply is None or "error id" in reply.text:
+        seen.failed.append("no answer" if reply is None else reply.text)
 
 
 async def _watch(port: int, seen: Seen) -> None:
@@ -232,6 +231,14 @@ async def scrape(port: int) -> dict[str, float]:
     async with aiohttp.ClientSession() as session, session.get(address) as response:
         text = await response.text()
     return {name: float(value) for name, value in re.findall(r"^([a-z_]+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+
+async def answer_to(pending: Interaction) -> Interaction | None:
+    """Wait for an answer; None if there is none within a minute."""
+    try:
+        return await pending.answered(within=60)
+    except TimeoutError:
+        return None
 
 
 def percentile(values: list[float], percent: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.loopback import BotProcess, LoopbackDiscord, World
 
 from .figure import Figure
-from .load import percentile, sentence
+from .load import answer_to, percentile, sentence
 
 if TYPE_CHECKING:
     from tests.loopback import Channel, Member
@@ -69,8 +69,7 @@ async def _ask_for_a_while(
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             started = time.monotonic()
-            pending = discord.start_slash(person, room, "recall", query=sentence(chance, 3))
-            await pending.answered(within=60)
+            await answer_to(discord.start_slash(person, room, "recall", query=sentence(chance, 3)))
             times.append(time.monotonic() - started)
             await asyncio.sleep(4.0 + chance.random())  # no more than a member may ask
 
@@ -80,7 +79,7 @@ async def _ask_for_a_while(
 
 async def _spam(discord: LoopbackDiscord, room: Channel, spammer: Member, counts: list[int]) -> None:
     while True:
-        reply = await discord.slash(spammer, room, "recall", query="spam")
+        reply = await answer_to(discord.start_slash(spammer, room, "recall", query="spam"))
         counts[0] += 1
-        counts[1] += not reply.embeds
+        counts[1] += reply is None or not reply.embeds
         await asyncio.sleep(PAUSE_S)
