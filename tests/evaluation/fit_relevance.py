@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Signals = Mapping[str, NDArray[np.float64]]
 
 WEIGHTS = (0.0, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
-ASKED = {"own": 150, "elsewhere": 100, "next door": 50}
+ASKED = {"own": 80, "elsewhere": 60, "next door": 30}
 """Questions of each kind asked of a channel, at most."""
 
 
