@@ -60,6 +60,7 @@ class RecallFlow:
     def __init__(self, services: SurfaceServices) -> None:
         self._services = services
         self._faces: TTLCache[tuple[int, int], Face] = TTLCache(maxsize=10_000, ttl=FACE_SECONDS)
+        self._fetching: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._counts = KeptCounts(services.memory.stats, COUNT_SECONDS)
 
     async def page(self, interaction: Interaction, search: Search) -> Page:
@@ -209,9 +210,18 @@ class RecallFlow:
             if member is not None:
                 self._faces[guild.id, author_id] = _face(member)
         missing = [author_id for author_id, member in known.items() if member is None]
-        await asyncio.gather(*(self._fetch_face(guild, author_id) for author_id in missing))
+        await asyncio.gather(*(self._fetched(guild, author_id) for author_id in missing))
         faces = {author_id: self._faces.get((guild.id, author_id)) for author_id in author_ids}
         return {author_id: face for author_id, face in faces.items() if face is not None}
+
+    async def _fetched(self, guild: discord.Guild, author_id: int) -> None:
+        """Wait for an author's face; a crowd that is shown the same author asks Discord once."""
+        key = guild.id, author_id
+        fetching = self._fetching.get(key)
+        if fetching is None:
+            fetching = self._fetching[key] = asyncio.create_task(self._fetch_face(guild, author_id))
+            fetching.add_done_callback(lambda _: self._fetching.pop(key, None))
+        await asyncio.shield(fetching)
 
     async def _fetch_face(self, guild: discord.Guild, author_id: int) -> None:
         try:

@@ -38,6 +38,8 @@ async def test_a_raid_with_questions_a_reload_and_a_back_fill_loses_nothing(hous
     await asyncio.gather(flooding, reloading)
     assert [answer.text for answer in answers if not answer.embeds] == []
     assert all("samovar is broken" in answer.text.replace("*", "") for answer in answers)
+    looked_up = house.discord.calls("GET", f"/guilds/{house.guild.id}/members/{house.ada.id}")
+    assert len(looked_up) == 1, "all are shown the same author"
     assert len(await house.stored()) == FLOOD + 1
     store = house.services.memory.store
     for _ in range(150):
