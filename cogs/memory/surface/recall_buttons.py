@@ -17,7 +17,9 @@ from cogs.memory.surface.texts import texts_for, texts_of
 
 if TYPE_CHECKING:
     import re
+    from collections.abc import Sequence
 
+    from cogs.memory.recall_records import RecalledMessage
     from cogs.memory.surface.cog import MemoryCog
     from cogs.memory.surface.page import Page
     from cogs.memory.surface.recall_flow import Conversation
@@ -72,7 +74,8 @@ class ShareButton(MemoryButton, template=rf"memory:share:(?P<state>{STATE})"):
         allowed = await cog.flow.for_everybody(interaction, [result.message for result in page.results])
         # How often the same was said elsewhere is nobody else's business.
         shown = [replace(result, duplicates=0) for result in page.results if result.message.channel_id in allowed]
-        if not any(result.relevance >= RELEVANT for result in shown) and not self.search.anyway:
+        hidden = [result for result in page.results if result.message.channel_id not in allowed]
+        if not shown or (_is_relevant(hidden) and not _is_relevant(shown)):  # what is left is not what was asked for
             await interaction.edit_original_response(content=texts.not_shareable)
             return
         public = texts_for(interaction.guild_locale)
@@ -195,6 +198,10 @@ def conversation_view(found: Conversation, query: str, texts: Texts) -> discord.
         view.add_item(JudgeButton(found.centre.id, good=True, label=texts.good))
         view.add_item(JudgeButton(found.centre.id, good=False, label=texts.bad))
     return view
+
+
+def _is_relevant(results: Sequence[RecalledMessage]) -> bool:
+    return any(result.relevance >= RELEVANT for result in results)
 
 
 def _require_query(interaction: Interaction, search: Search) -> None:

@@ -136,6 +136,17 @@ async def test_nothing_hidden_can_be_shared(house: TeaHouse, label: str) -> None
     assert shown_publicly(house) == []
 
 
+async def test_what_is_left_of_a_page_is_not_shared_when_what_was_asked_for_is_not(house: TeaHouse) -> None:
+    house.secret.post(house.mod, "the vault key is under the mat")
+    house.general.post(house.ada, "my bicycle has a flat tyre")
+    await house.settle()
+    reply = await house.recall("vault key", house.mod)
+    assert len(reply.embeds) == 2
+    pressed = house.discord.start_press(reply, "Share here")
+    await pressed.until(lambda each: "Not shared" in each.text)
+    assert shown_publicly(house) == []
+
+
 async def test_who_may_not_write_here_cannot_share_here(house: TeaHouse) -> None:
     house.general.post(house.ada, "the garden key hangs by the door")
     await house.settle()
