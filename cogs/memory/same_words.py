@@ -13,8 +13,8 @@ LEAST_WORDS: Final = 3
 """Shorter messages are never copies: "yes" is an answer each time."""
 NEAR: Final = 0.7
 """Share of common words (Jaccard) from which two messages are near-copies."""
-FLOOD: Final = 4
-"""Near-copies from which they are a flood. Two or three may be an appointment and its change: both are shown."""
+FLOOD: Final = 10
+"""Near-copies from which they are a flood. Fewer may be an appointment and its changes, or a list: all are shown."""
 
 
 def originals(texts: Sequence[Sequence[str]]) -> list[int]:
