@@ -33,7 +33,7 @@ TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.6
 Measured on labelled chat, like what is left out of BM25: how often a word stands in one message, and how long that is,
 say nothing there.
 """
-MOST_COUNTED = 50_000
+MOST_COUNTED = 10_000
 """Messages of a scope that are counted for the rarity of words; in a bigger one they are about as rare."""
 
 _WORD_COLUMNS = "{author content previous}"
@@ -41,9 +41,10 @@ _TEXT_COLUMNS = "{content}"
 _BESIDE_COLUMNS = "{author previous}"
 _PAIR_COLUMN = "segments"
 
-# The CROSS JOIN keeps the full-text index the outer loop. The newest matches count when there are too many.
+# The CROSS JOIN keeps the full-text index the outer loop; the index of places spares the rows themselves, which lie all
+# over the file. The newest matches count when there are too many.
 _MATCHES = """
-    SELECT m.id AS id FROM message_search CROSS JOIN messages m ON m.id = message_search.rowid
+    SELECT m.id AS id FROM message_search CROSS JOIN messages m INDEXED BY messages_by_id ON m.id = message_search.rowid
     WHERE message_search MATCH {match} AND {condition} ORDER BY message_search.rowid DESC LIMIT :most
 """
 _FREQUENCY = "(SELECT count(*) FROM ({matches}))"
@@ -132,18 +133,19 @@ async def search(
     if limit < 1 or not scope.channel_ids or not wanted:
         return []
     condition, parameters = scope_condition(scope)
+    matched = _tested_after(condition)
     parameters = {**parameters, "most": MATCH_BUDGET, "counted": MOST_COUNTED, "limit": limit}
     end = asyncio.get_running_loop().time() + deadline_s
     try:
         [[total, *frequencies]] = await connections.read(
-            _counting(condition, len(wanted)),
+            _counting(condition, matched, len(wanted)),
             {**parameters, **{f"match{i}": place.anywhere for i, place in enumerate(wanted)}},
             deadline_s=deadline_s,
         )
         kept = affordable(frequencies, MATCH_BUDGET)
         if not kept:
             return []
-        sql, more = _ranking(condition, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
+        sql, more = _ranking(matched, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
         rows = await connections.read(
             sql, {**parameters, **more}, deadline_s=max(0.0, end - asyncio.get_running_loop().time())
         )
@@ -159,9 +161,14 @@ def rarity(frequency: int, total: int) -> float:
     return math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
 
 
-def _counting(condition: str, terms: int) -> str:
+def _tested_after(condition: str) -> str:
+    """A scope's condition for a message found by its id: one look, not one for each channel that it may be in."""
+    return condition.replace("m.channel_id IN", "+m.channel_id IN").replace("m.guild_id =", "+m.guild_id =")
+
+
+def _counting(condition: str, matched: str, terms: int) -> str:
     """How many messages of the scope there are, and in how many each term stands."""
-    counts = [_FREQUENCY.format(matches=_MATCHES.format(match=f":match{i}", condition=condition)) for i in range(terms)]
+    counts = [_FREQUENCY.format(matches=_MATCHES.format(match=f":match{i}", condition=matched)) for i in range(terms)]
     return f"SELECT {', '.join([_MESSAGES.format(condition=condition), *counts])}"
 
 
