@@ -93,9 +93,8 @@ class MemoryService:
             reranker=self.reranker,
             ingest_problem=lambda: self.queue.problem,
         )
-        self.queue = IngestQueue(
-            store, self.embedding, size=profile.ingest_queue_size, on_change=self._pipeline.cache.invalidate
-        )
+        self.queue = IngestQueue(store, self.embedding, size=profile.ingest_queue_size, on_change=self._changed)
+        self._watchers: list[Callable[[], None]] = []
 
     @classmethod
     def on_folder(
@@ -288,9 +287,15 @@ class MemoryService:
             now=datetime.now(UTC),
         )
 
+    def watch(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Call ``told``, which must be quick, whenever something stored has changed; return what ends that."""
+        self._watchers.append(told)
+        return lambda: self._watchers.remove(told)
+
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer and the guild's names; an answer being computed of its old state is not kept."""
         self._pipeline.forget_caches(guild_id)
+        self._tell_watchers()
 
     async def reload(self, profile: MemoryProfile | str | None = None) -> str:
         """Load the models of another profile beside the old ones, test them and swap; return a sentence.
@@ -321,6 +326,14 @@ class MemoryService:
     def recall_ms(self) -> deque[float]:
         """Milliseconds of the last recalls."""
         return self._pipeline.recall_ms
+
+    def _changed(self, guild_ids: Iterable[int]) -> None:
+        self._pipeline.cache.invalidate(guild_ids)
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for told in self._watchers:
+            told()
 
     def get_statistics(self) -> dict[str, float | int]:
         """Figures of the query cache, by name."""

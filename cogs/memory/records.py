@@ -182,6 +182,20 @@ class StoredRow:
 
 
 @dataclass(frozen=True, slots=True)
+class QuotingReply:
+    """A reply of the bot that quotes stored messages, by its own messages on Discord, at least one."""
+
+    guild_id: int
+    channel_id: int
+    message_ids: tuple[int, ...]
+
+    @property
+    def id(self) -> int:
+        """Its first message."""
+        return self.message_ids[0]
+
+
+@dataclass(frozen=True, slots=True)
 class UpsertResult:
     """What an upsert did, by message id."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Embedding,
         Hit,
         Neighbours,
+        QuotingReply,
         Scope,
         Space,
         StoredMessage,
@@ -102,6 +103,15 @@ class MemoryStore(Protocol):
     def iterate(self, guild_id: int, *, author_id: int | None = None) -> AsyncIterator[StoredMessage]:
         """All messages of a guild (or of one author in it) in order of id, for export and verification."""
         ...
+
+    async def put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        """Store which messages a reply of the bot quotes; once more with the same first message adds to that."""
+
+    async def stale_replies(self, limit: int) -> list[QuotingReply]:
+        """Replies that quote a message which was deleted or erased, or whose content has changed, oldest first."""
+
+    async def drop_reply(self, guild_id: int, reply_id: int) -> None:
+        """Forget a reply, by its first message: it has been taken back, or is gone."""
 
     async def get_setting(self, guild_id: int, key: str) -> str | None:
         """A stored setting or checkpoint of a guild (0: of the bot)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cogs.memory.exceptions import StoreDamaged
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores import sqlite_reads as reads
+from cogs.memory.stores import sqlite_replies as replies
 from cogs.memory.stores import sqlite_search
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Embedding,
         Hit,
         Neighbours,
+        QuotingReply,
         Scope,
         Space,
         StoredMessage,
@@ -161,7 +163,20 @@ class SqliteStore:
         """Store a setting; ``None`` removes it."""
         await self._finish(self._put_setting(guild_id, key, value))
 
+    async def put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        """Store which messages a reply quotes."""
+        require_ids(reply.guild_id, reply.channel_id, *reply.message_ids)
+        await self._finish(self._put_reply(reply, sources))
+
+    async def drop_reply(self, guild_id: int, reply_id: int) -> None:
+        """Forget a reply."""
+        await self._finish(self._drop_reply(guild_id, reply_id))
+
     # --- reads
+
+    async def stale_replies(self, limit: int) -> list[QuotingReply]:
+        """Replies that quote what is gone or changed."""
+        return await replies.stale(self._connections, limit)
 
     async def claim_unembedded(self, limit: int) -> list[StoredMessage]:
         """Messages without a vector of the current space, newest first."""
@@ -271,6 +286,14 @@ class SqliteStore:
     async def _put_setting(self, guild_id: int, key: str, value: str | None) -> None:
         async with self._connections.write_lock, self._connections.transaction() as writer:
             await writes.put_setting(writer, guild_id, key, value)
+
+    async def _put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        async with self._connections.write_lock, self._connections.transaction() as writer:
+            await replies.put(writer, reply, sources)
+
+    async def _drop_reply(self, guild_id: int, reply_id: int) -> None:
+        async with self._connections.write_lock, self._connections.transaction() as writer:
+            await replies.drop(writer, guild_id, reply_id)
 
     async def _finish(self, write: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(write)
