@@ -79,9 +79,15 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
             from cogs.memory.surface.cli.recall_command import recall_once
 
             return await recall_once(memory, arguments)
+        from cogs.chat.console import ConsoleChat
+        from cogs.chat.provider_choice import ProviderChoice
         from cogs.memory.surface.cli.local_console import local_console
 
-        return await local_console(memory)
+        chat = ConsoleChat(memory, ProviderChoice.from_settings(settings, memory))
+        try:
+            return await local_console(memory, chat)
+        finally:
+            await chat.close()
 
 
 def _reranker_asked(arguments: argparse.Namespace) -> str | None:

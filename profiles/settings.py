@@ -230,6 +230,11 @@ class Settings(BaseSettings):
         "a whole number from 16 to 4096",
         "Tokens of a reply at most.",
     )
+    chat_direct_messages: bool = _setting(
+        False,
+        "true or false",
+        "Whether direct messages are replied to. Nothing of a server's memory is used there.",
+    )
 
     models_folder: Path | None = _setting(
         None,

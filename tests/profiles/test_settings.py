@@ -38,6 +38,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     assert (found.memory_profile, found.log_level, found.log_format) == ("auto", "INFO", "text")
     assert (found.reranker_preset, found.models_allowed) == ("production", ())
     assert (found.chat_provider, found.chat_timeout_s, found.chat_max_tokens) == ("extractive", 60, 512)
+    assert found.chat_direct_messages is False
     assert found.metrics_host == "127.0.0.1"
     rest = set(Settings.model_fields) - {
         "memory_data",
@@ -49,6 +50,7 @@ def test_nothing_set_gives_the_defaults() -> None:
         "chat_provider",
         "chat_timeout_s",
         "chat_max_tokens",
+        "chat_direct_messages",
         "metrics_host",
     }
     assert {getattr(found, field) for field in rest} == {None}

@@ -21,7 +21,7 @@ from cogs.memory.surface.listeners import NO_CONTENT
 from cogs.memory.surface.services import SERVICES
 from cogs.memory.surface.stop_signal import StopSignal, end_process
 from cogs.memory.surface.texts import texts_of
-from profiles import ProfileError, SettingsError
+from profiles import ProfileError, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,11 +44,12 @@ REFUSED: Final = (
 UNREACHABLE: Final = "Discord cannot be reached ({reason}); check the network and start again."
 
 
-def memory_intents() -> discord.Intents:
+def memory_intents(*, direct_messages: bool = False) -> discord.Intents:
     """What the memory needs to hear: servers, their messages, and what those say."""
     intents = discord.Intents.none()
     intents.guilds = True
     intents.guild_messages = True
+    intents.dm_messages = direct_messages
     intents.message_content = True
     return intents
 
@@ -69,7 +70,7 @@ class MemoryTree(app_commands.CommandTree["MemoryBot"]):
 
 
 class MemoryBot(commands.AutoShardedBot):
-    """A bot that is nothing but the memory.
+    """A bot that is nothing but the memory, and replies out of it.
 
     Args:
         profile: how to use this machine.
@@ -81,7 +82,7 @@ class MemoryBot(commands.AutoShardedBot):
         some: dict[str, Any] = {} if shards is None else {"shard_ids": list(shards.ids), "shard_count": shards.count}
         super().__init__(
             commands.when_mentioned,
-            intents=memory_intents(),
+            intents=memory_intents(direct_messages=load_settings().chat_direct_messages),
             allowed_mentions=discord.AllowedMentions.none(),
             help_command=None,
             tree_cls=MemoryTree,
@@ -141,6 +142,7 @@ class MemoryBot(commands.AutoShardedBot):
             self.memory_problem = str(error.original)
             return
         self.memory_problem = None
+        await self.load_extension("cogs.chat")
         await sync_commands(self)
 
     async def _reopen_memory(self) -> None:

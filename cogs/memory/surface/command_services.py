@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from cogs.memory.erasure import Erasure
     from cogs.memory.memory_service import MemoryService
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .judgements import Judgements
     from .retention import RetentionSweep
     from .samples import Samples
+    from .services import Companion
     from .verification import Verifies
 
 
@@ -36,3 +37,4 @@ class CommandServices:
     retention: RetentionSweep
     erasure: Erasure
     failures: Failures
+    companions: Sequence[Companion] = ()

@@ -44,7 +44,7 @@ class MemoryListeners(commands.Cog):
         self.departures = Departures(
             services.erasure,
             services.settings,
-            on_erased=services.history.begin_anew,
+            on_erased=self._begin_anew,
             shards=lambda: shards_of(services.bot),
         )
         self._line = services.events
@@ -173,6 +173,11 @@ class MemoryListeners(commands.Cog):
         places = [*guild.channels, *guild.threads]
         if places:
             self._line.put(Named(tuple(channel_info(place) for place in places)))
+
+    async def _begin_anew(self, guild_id: int) -> None:
+        await self.services.history.begin_anew(guild_id)
+        for companion in self.services.companions:
+            await companion.guild_erased(guild_id)
 
     async def _try(self, step: Coroutine[Any, Any, None]) -> None:
         try:

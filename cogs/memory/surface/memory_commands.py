@@ -41,6 +41,7 @@ class MemoryCommands(RedData, commands.Cog):
             retention=RetentionSweep(surface.memory, surface.settings, self.present_guild_ids),
             erasure=surface.erasure,
             failures=surface.failures,
+            companions=surface.companions,
         )
         self._group = memory_group(self.services)
         surface.history.add_commands(self._group)

@@ -53,9 +53,14 @@ class MemoryTexts:
     privacy_where_local: str = (
         "Only on the computer that runs this bot. The models run there too; no text goes to anybody else."
     )
+    privacy_where_here: str = "On the computer that runs this bot."
     privacy_where_remote: str = (
-        "On the computer that runs this bot. To put results in order, questions and messages found are also sent to "
-        "{host}, a server that the bot's owner has chosen."
+        "To put results in order, questions and messages found are also sent to {host}, a server that the bot's owner "
+        "has chosen."
+    )
+    privacy_where_companion: str = (
+        "To answer those who talk to the bot, what they write, the messages around it and messages found are also "
+        "sent to {recipient}, as the admins of this server have chosen."
     )
     privacy_who: str = "Who can find it"
     privacy_who_text: str = (

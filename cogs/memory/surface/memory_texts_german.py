@@ -36,9 +36,14 @@ GERMAN: Final = MemoryTexts(
     privacy_where_local=(
         "Nur auf dem Rechner, auf dem dieser Bot läuft. Auch die Modelle laufen dort; kein Text geht an andere."
     ),
+    privacy_where_here="Auf dem Rechner, auf dem dieser Bot läuft.",
     privacy_where_remote=(
-        "Auf dem Rechner, auf dem dieser Bot läuft. Zum Ordnen der Ergebnisse gehen Fragen und gefundene Nachrichten "
-        "auch an {host}, einen Server, den der Betreiber des Bots gewählt hat."
+        "Zum Ordnen der Ergebnisse gehen Fragen und gefundene Nachrichten auch an {host}, einen Server, den der "
+        "Betreiber des Bots gewählt hat."
+    ),
+    privacy_where_companion=(
+        "Um denen zu antworten, die mit dem Bot reden, gehen das, was sie schreiben, die Nachrichten darum herum und "
+        "gefundene Nachrichten auch an {recipient}; das haben die Admins dieses Servers so gewählt."
     ),
     privacy_who="Wer es finden kann",
     privacy_who_text=(

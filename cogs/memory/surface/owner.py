@@ -89,6 +89,9 @@ class OwnerCommands:
         embed.add_field(name=texts.stats_cache, value=caches, inline=False)
         others = {name: value for name, value in figures.reranker.items() if not name.startswith(CACHES["score"])}
         embed.add_field(name=texts.stats_reranker, value=figures_block(others), inline=False)
+        for companion in self._services.companions:
+            if told := companion.figures():
+                embed.add_field(name=companion.name, value=figures_block(told), inline=False)
         if picture is None:
             embed.set_footer(text=texts.stats_no_plot)
             await answer(interaction, embed=embed)

@@ -66,7 +66,7 @@ class PersonalCommands:
         stored = _stored(texts, summary) + ([texts.privacy_opted_out] if opted_out else [])
         embed.add_field(name=texts.privacy_yours, value=cut("\n".join(stored), 1024), inline=False)
         embed.add_field(name=texts.privacy_what, value=texts.privacy_what_text, inline=False)
-        embed.add_field(name=texts.privacy_where, value=self._where(texts), inline=False)
+        embed.add_field(name=texts.privacy_where, value=await self._where(texts, guild_id), inline=False)
         embed.add_field(name=texts.privacy_who, value=texts.privacy_who_text, inline=False)
         long = texts.privacy_long_text if days is None else texts.privacy_long_days.format(days=texts.count_days(days))
         embed.add_field(name=texts.privacy_long, value=long, inline=False)
@@ -146,12 +146,15 @@ class PersonalCommands:
         texts = memory_texts(interaction)
         return f"{receipt_line(texts, receipt)}\n{texts.receipt_opted_out}"
 
-    def _where(self, texts: MemoryTexts) -> str:
+    async def _where(self, texts: MemoryTexts, guild_id: int) -> str:
+        sentences = [texts.privacy_where_here]
         profile = self._services.memory.profile
-        if profile.reranker != "remote":
-            return texts.privacy_where_local
-        host = urlsplit(profile.reranker_url or "").hostname or "?"
-        return texts.privacy_where_remote.format(host=escape(host))
+        if profile.reranker == "remote":
+            host = urlsplit(profile.reranker_url or "").hostname or "?"
+            sentences.append(texts.privacy_where_remote.format(host=escape(host)))
+        recipients = [await companion.sends_to(guild_id) for companion in self._services.companions]
+        sentences += [texts.privacy_where_companion.format(recipient=escape(name)) for name in recipients if name]
+        return " ".join(sentences) if len(sentences) > 1 else texts.privacy_where_local
 
 
 def receipt_line(texts: MemoryTexts, receipt: ErasureReceipt) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cogs.memory.surface.turns import Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeAlias
 
     from discord.ext import commands
@@ -29,6 +30,23 @@ SERVICES = "memory_services"
 """The attribute of the bot that holds its `SurfaceServices`."""
 
 
+class Companion(Protocol):
+    """Another extension that works with the memory: what `/memory` has to say of it."""
+
+    name: str
+    """What its figures stand under."""
+
+    async def sends_to(self, guild_id: int) -> str | None:
+        """Return whom it sends messages of a guild to, by a name for members; None if they stay on this machine."""
+
+    async def guild_erased(self, guild_id: int) -> None:
+        """Let go of what it keeps of a guild that was left and is a stranger again. Raises StoreError."""
+
+    def figures(self) -> Mapping[str, float | int | str | None]:
+        """Return its figures, by name; none while there is nothing to tell."""
+        ...
+
+
 @dataclass(slots=True)
 class SurfaceServices:
     """The memory and what stands between it and Discord."""
@@ -48,3 +66,4 @@ class SurfaceServices:
     metrics: MetricsEndpoint | None = None
     """Served where the settings ask for it."""
     turns: Turns = field(default_factory=Turns)
+    companions: list[Companion] = field(default_factory=list)

@@ -22,6 +22,13 @@ _GERMAN: Mapping[str, str] = {
 class MemoryTranslator(app_commands.Translator):
     """Gives Discord the translations of command names, descriptions and choices."""
 
+    def __init__(self) -> None:
+        self._german = dict(_GERMAN)
+
+    def add_german(self, texts: Mapping[str, str]) -> None:
+        """Take in the texts of another extension's commands, by their English."""
+        self._german.update(texts)
+
     async def translate(
         self,
         string: app_commands.locale_str,
@@ -29,4 +36,4 @@ class MemoryTranslator(app_commands.Translator):
         context: app_commands.TranslationContextTypes,
     ) -> str | None:
         """Return the translation of one text, ``None`` where there is none."""
-        return _GERMAN.get(string.message) if locale is discord.Locale.german else None
+        return self._german.get(string.message) if locale is discord.Locale.german else None

@@ -55,14 +55,15 @@ class Turns:
             raise Busy(texts.one_at_a_time)
         if len(self._busy) >= self._at_once:
             raise Busy(texts.too_many)
-        self._note(user_id, texts)
+        self.note(user_id, texts)
         self._busy.add(user_id)
         try:
             yield
         finally:
             self._busy.discard(user_id)
 
-    def _note(self, user_id: int, texts: Texts) -> None:
+    def note(self, user_id: int, texts: Texts) -> None:
+        """Count a turn that may run beside others of the same user. Raises Busy when there is none to take."""
         now = self._clock()
         taken = self._taken.get(user_id) or deque(maxlen=self._questions)
         if len(taken) == self._questions and (wait := self._window_s - (now - taken[0])) > 0:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.panel import Panel
 from rich.table import Table
@@ -29,6 +29,8 @@ HELP = """\
 /recall QUESTION [author:NAME] [channel:NAME] [after:DATE] [before:DATE] [limit:N] [rerank:off]
     find what was said; a line without a slash is a question too
     names and dates with spaces go in quotes: author:"dunk" after:"last month"
+/chat TEXT  talk to the bot, as in Discord; --no-memory in the text leaves the memory out
+/chat       talk without writing /chat each time, until /chat comes again
 /status     what the memory holds and how it is doing
 /help       this text
 /quit       leave (or Ctrl-D)
@@ -41,7 +43,14 @@ TOUR = (
 _FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*)"|(\S+))""")
 
 
-async def local_console(memory: MemoryService) -> int:
+class Chat(Protocol):
+    """Whatever replies in the console."""
+
+    async def answer(self, line: str) -> None:
+        """Print the reply to what was typed. Raises MemoryCogError."""
+
+
+async def local_console(memory: MemoryService, chat: Chat) -> int:
     """Fill an empty memory with the sample server, then answer what is typed, or show a tour without a terminal."""
     if not await guild_names(memory):
         console.print("The memory is empty: opening the sample server “Kettle & Dice”.", markup=False)
@@ -49,20 +58,25 @@ async def local_console(memory: MemoryService) -> int:
     if not sys.stdin.isatty():
         return await _tour(memory)
     console.print("Ask what was said, for example: when is game night? (/help for more)", markup=False)
+    chatting = False
     while True:
         try:
-            line = (await asyncio.to_thread(input, "› ")).strip()
+            line = (await asyncio.to_thread(input, "chat › " if chatting else "› ")).strip()
         except (EOFError, KeyboardInterrupt):
             return 0
         if line in ("/quit", "/exit"):
             return 0
-        if line:
-            await _answer(memory, line)
+        if line == "/chat":
+            chatting = not chatting
+        elif line:
+            await _answer(memory, chat, f"/chat {line}" if chatting and not line.startswith("/") else line)
 
 
-async def _answer(memory: MemoryService, line: str) -> None:
+async def _answer(memory: MemoryService, chat: Chat, line: str) -> None:
     try:
-        if line == "/help":
+        if line.startswith("/chat "):
+            await chat.answer(line.removeprefix("/chat "))
+        elif line == "/help":
             console.print(HELP, markup=False)
         elif line == "/status":
             await _status(memory)
