@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cogs.memory.query_terms import split_words
 from cogs.memory.quoting import MAX_QUOTE
 from cogs.memory.recall_records import RecalledMessage
+from cogs.memory.same_words import FLOOD, LEAST_WORDS, NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +25,8 @@ BESIDE_TOKENS: Final = 40
 """Longest line that is brought along."""
 AUTHOR_SHARE: Final = 0.7
 """Share of the room that one author may take, unless a number of messages is given."""
-SIMILAR: Final = 0.7
-"""Share of common words (Jaccard) from which on messages count as variants of one text."""
-LEAST_WORDS: Final = 3
-"""Shorter messages ("yes", "me too") may be said twice and mean two things."""
 COMPARED: Final = 1000
-"""Characters of each that are compared."""
-FLOOD: Final = 3
-"""Variants of one text from which on only the best is kept: of two, one may correct the other."""
+"""Characters of a message that are compared with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,10 @@ class _Variants:
 
 
 class Copies:
-    """Which messages say again what a better result says.
+    """Which messages say again what a better result says, by the rule of `same_words`.
+
+    A recall has joined the copies among its results already, and counted them. What stands beside a result may be one
+    more of them.
 
     Args:
         results: best first.
@@ -194,4 +192,4 @@ def _words(message: StoredMessage) -> frozenset[str]:
 
 
 def _similar(one: frozenset[str], other: frozenset[str]) -> bool:
-    return bool(one) and len(one & other) >= SIMILAR * len(one | other)
+    return len(one) >= LEAST_WORDS and len(one & other) >= NEAR * len(one | other)
