@@ -110,6 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     from cogs.memory.surface.log_setup import set_up_logging
 
     arguments = parse_arguments(argv)
+    if __name__ == "__main__" and arguments.command != "run":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # to be stopped in the middle of an import is no success
     try:
         settings = load_settings(
             memory_data=arguments.data, memory_profile=arguments.profile, reranker_type=_reranker_asked(arguments)

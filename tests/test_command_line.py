@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -243,3 +244,15 @@ def test_importing_the_cog_loads_no_model_library() -> None:
         check=True,
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_command_that_is_stopped_in_the_middle_did_not_succeed(tmp_path: Path) -> None:
+    pipe = tmp_path / "export.json"
+    os.mkfifo(pipe)
+    command = [sys.executable, "bot.py", "import", str(pipe), "--data", str(tmp_path / "m"), "--profile", "embedded"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as importing,
+        pipe.open("w"),  # opens when the program begins to read
+    ):
+        importing.terminate()
+        assert importing.wait(timeout=30) == -signal.SIGTERM
