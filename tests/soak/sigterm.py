@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+import signal
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -49,8 +51,10 @@ def run(*, seed: int, scale: float) -> list[Figure]:
         f"{stops.clean} of {runs} clean (exit code 0 within {LIMIT_S:g} s), slowest {max(stops.seconds):.1f} s; of "
         f"{stops.said:,} messages {stops.lost} acknowledged and lost, {stops.missing} missing after the catch-up"
     )
+    unclean = sorted({code for code in stops.codes if code})
+    value += f"; exit codes {unclean}" if unclean else ""
     passed = stops.clean == runs and not (stops.lost or stops.missing or stops.tracebacks)
-    return [Figure(f"SIGTERM × {runs} at random moments, start and back-fill included", value, passed, seed)]
+    return [Figure(f"SIGTERM × {runs} at random moments from the program's first line on", value, passed, seed)]
 
 
 async def stop_often(folder: Path, *, runs: int, seed: int, catch_up: bool = True) -> Stops:
@@ -68,9 +72,10 @@ async def stop_often(folder: Path, *, runs: int, seed: int, catch_up: bool = Tru
         stored, start_s = set[int](), 1.0
         for index in range(runs):
             await bot.start(wait=False)
+            await discord.until(lambda: _has_begun(bot.pid), within=60)
             started = time.monotonic()
             if index % 2:
-                await asyncio.sleep(chance.uniform(0.1, start_s))
+                await asyncio.sleep(chance.uniform(0, start_s))
                 await _stop(bot, stops)
             else:
                 await bot.connected(within=120)
@@ -90,6 +95,15 @@ async def stop_often(folder: Path, *, runs: int, seed: int, catch_up: bool = Tru
             stops.missing = len(everything - await stored_ids(bot.data, guild.id))
         stops.tracebacks = bot.output.count("Traceback")
     return stops
+
+
+def _has_begun(pid: int) -> bool:
+    """Whether the program hears SIGTERM: before its first line the interpreter does not, and nothing can be done."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():  # no Linux: nobody can tell
+        return True
+    caught = int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 async def _catch_up(bot: BotProcess) -> None:
