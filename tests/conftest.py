@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import StoredMessage
 from profiles import load_profile
+from tests.postgres_server import NoPostgres, postgres_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -32,6 +33,17 @@ START = datetime(2025, 3, 1, 18, 0, tzinfo=UTC)
 def encoder() -> MiniLMEncoder:
     """The embedded model in float32, for the whole run; nobody closes it."""
     return MiniLMEncoder.load(dtype="float32", threads=1)
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """The address of a real PostgreSQL with pgvector, one for the whole run."""
+    with ExitStack() as running:
+        try:
+            address = running.enter_context(postgres_server())
+        except NoPostgres as reason:
+            pytest.skip(str(reason))
+        yield address
 
 
 @pytest.fixture(scope="session")

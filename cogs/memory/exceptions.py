@@ -10,7 +10,8 @@
     │   ├── StoreBusy           another program holds the database
     │   ├── StoreTooNew         written by a newer version
     │   ├── KeyMismatch         the key that is set does not open the database
-    │   └── StoreDamaged        the database cannot be read
+    │   ├── StoreDamaged        the database cannot be read
+    │   └── StoreTimeout        the database took too long
     ├── ModelError
     │   ├── ModelNotAllowed     the name is not on the allow-list
     │   ├── ModelUnavailable    missing, truncated or of the wrong kind
@@ -78,6 +79,10 @@ class StoreDamaged(StoreError):
     """The database file cannot be read."""
 
     may_pass = True
+
+
+class StoreTimeout(StoreError):
+    """The database took longer than a request may wait."""
 
 
 class ModelError(MemoryCogError):

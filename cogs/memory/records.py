@@ -136,6 +136,8 @@ class Embedding:
     """(dim,), L2-normalised."""
     sketch: bytes
     """Packed sign bits of the token vectors, (tokens, sketch_dim / 8) row by row; may be empty."""
+    guild_id: int | None = None
+    """The guild of the message; a store that is spread by guild has to look it up where it is not given."""
 
 
 @dataclass(frozen=True, slots=True)

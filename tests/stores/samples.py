@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cogs.memory.records import Hit
     from cogs.memory.stores import MemoryStore
+    from cogs.memory.stores.postgres import PostgresStore
 
 DIM = 16
 SPACE = Space("model", "1", DIM, "float16", sketch_dim=32)
@@ -64,3 +66,35 @@ async def fill(store: MemoryStore, messages: Iterable[StoredMessage]) -> None:
     """Store and embed messages."""
     await store.upsert(list(messages))
     await embed_all(store)
+
+
+def ids(hits: list[Hit]) -> list[int]:
+    return [hit.message_id for hit in hits]
+
+
+async def found(store: MemoryStore, *terms: str, where: Scope | None = None) -> set[int]:
+    return set(ids(await store.lexical(where or scope(), terms, 100)))
+
+
+def in_scope(m: StoredMessage, where: Scope) -> bool:
+    facts = {"code": "`" in m.content, "link": "https" in m.content}
+    return (
+        m.channel_id in where.channel_ids
+        and (where.author_ids is None or m.author_id in where.author_ids)
+        and (where.after is None or m.created_at >= where.after)
+        and (where.before is None or m.created_at < where.before)
+        and all(facts[name] for name in where.has)
+    )
+
+
+TABLES = (
+    *("guilds", "messages", "search", "terms", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),
+)
+
+
+async def emptied(store: PostgresStore) -> PostgresStore:
+    """Open a store on a server that other tests have used, and take out what they left."""
+    await store.open()
+    async with store._connections.transaction() as connection:
+        await connection.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
+    return store

@@ -27,12 +27,14 @@ from cogs.memory.exceptions import StoreDamaged, StoreError, StoreLocked, StoreR
 from cogs.memory.stores import migrations, sqlite_search, sqlite_vectors
 from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.stores.sqlite_connections import Connections, QueryInterrupted
-from cogs.memory.stores.sqlite_search import affordable, parse_terms
+from cogs.memory.stores.sqlite_search import parse_terms
+from cogs.memory.stores.term_budget import affordable
 from cogs.memory.stores.unspaced_scripts import segments, split_term
 from tests.stores.samples import (
     BOB,
     GUILD,
     LOBBY,
+    OTHER_GUILD,
     SPACE,
     START,
     embed_all,
@@ -592,6 +594,13 @@ class TestIndexRebuild:
 
 
 class TestQueries:
+    async def test_an_id_of_another_guild_is_refused(self, tmp_path: Path) -> None:
+        async with opened(tmp_path) as store:
+            await store.upsert([message(1)])
+            result = await store.upsert([message(1, "taken over", guild_id=OTHER_GUILD), message(2)])
+            assert (result.refused, result.inserted) == ((1,), (2,))
+            assert await store.load(scope(guild=OTHER_GUILD), [1]) == {}
+
     async def test_the_work_list_and_the_neighbours_are_read_by_index(self, tmp_path: Path) -> None:
         async with opened(tmp_path) as store:
             await fill(store, [message(1)])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         UpsertResult,
     )
 
+CLOSED = "The message store is closed."
+
 
 class MemoryStore(Protocol):
     """The truth about what was said. Every read carries a `Scope`; an empty channel set reads nothing.

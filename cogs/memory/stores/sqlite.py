@@ -12,10 +12,10 @@ from cogs.memory.stores import sqlite_replies as replies
 from cogs.memory.stores import sqlite_search
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
+from cogs.memory.stores.message_rows import require_ids, to_row
 from cogs.memory.stores.sqlite_connections import Connections
 from cogs.memory.stores.sqlite_engine import SqliteEngine
 from cogs.memory.stores.sqlite_erasure import Eraser, Intent
-from cogs.memory.stores.sqlite_rows import require_ids, to_row
 from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         StoredRow,
         StoreStats,
     )
-    from cogs.memory.stores.sqlite_rows import MessageRow
+    from cogs.memory.stores.message_rows import MessageRow
 
 T = TypeVar("T")
 

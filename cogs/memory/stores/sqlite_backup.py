@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from cogs.memory.exceptions import StoreDamaged, StoreError
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import FOLDER_MODE, create_private, discard, durable_replace, folder_errors
+from cogs.memory.stores.message_rows import MessageRow
 from cogs.memory.stores.sqlite_connections import Connections
 from cogs.memory.stores.sqlite_copies import engine_of, fold_log, require_whole, write_copy
-from cogs.memory.stores.sqlite_rows import MessageRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiosqlite
 
 from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly
+from cogs.memory.stores import CLOSED
 from cogs.memory.stores.data_folder import create_private, durable_replace, folder_errors
 from cogs.memory.stores.migrations import migrate
 from cogs.memory.stores.sqlite_engine import DAMAGED, SqliteEngine, database_errors
@@ -41,7 +42,6 @@ class QueryInterrupted(StoreError):
     """A query ran past its deadline and was stopped."""
 
 
-CLOSED = "The message store is closed."
 _NOT_WRITABLE = "The database cannot be written to: check the owner and permissions of the data folder."
 _NO_MEMORY = "The machine has no memory left for the database: try again in a moment."
 _IN_USE = "The database is in use by another program: try again when it has ended."

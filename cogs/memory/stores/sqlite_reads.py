@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats
-from cogs.memory.stores.sqlite_rows import (
-    READ_COLUMNS,
-    READ_COUNT,
-    channel_condition,
-    id_list,
-    scope_condition,
-    to_datetime,
-    to_message,
-)
+from cogs.memory.stores.message_rows import READ_COLUMNS, READ_COUNT, to_datetime, to_message
+from cogs.memory.stores.sqlite_rows import channel_condition, id_list, scope_condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cogs.memory.records import Hit
 from cogs.memory.stores.sqlite_connections import QueryInterrupted
 from cogs.memory.stores.sqlite_rows import scope_condition
+from cogs.memory.stores.term_budget import (
+    BESIDE_WEIGHT,
+    MATCH_BUDGET,
+    MAX_TERM_LENGTH,
+    MAX_TERMS,
+    MOST_COUNTED,
+    TEXT_WEIGHT,
+    affordable,
+    rarity,
+)
 from cogs.memory.stores.unspaced_scripts import split_term
 
 if TYPE_CHECKING:
@@ -20,21 +29,6 @@ if TYPE_CHECKING:
     from cogs.memory.stores.sqlite_connections import Connections
 
 log = logging.getLogger(__name__)
-
-MAX_TERMS = 32
-MAX_TERM_LENGTH = 200
-
-MATCH_BUDGET = 6_000
-"""Messages that one query may rank, over all its terms: about 10 ms. Rare terms come first."""
-
-TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.6
-"""What a word counts in the message's own text, and in its author's name or in what was said before it.
-
-Measured on labelled chat, like what is left out of BM25: how often a word stands in one message, and how long that is,
-say nothing there.
-"""
-MOST_COUNTED = 10_000
-"""Messages of a scope that are counted for the rarity of words; in a bigger one they are about as rare."""
 
 _WORD_COLUMNS = "{author content previous}"
 _TEXT_COLUMNS = "{content}"
@@ -101,23 +95,6 @@ def parse_terms(terms: Iterable[str]) -> Terms:
     return Terms(tuple(words)[:MAX_TERMS], tuple(pairs)[:MAX_TERMS])
 
 
-def affordable(frequencies: Sequence[int], budget: int) -> list[int]:
-    """Positions of the terms worth asking for: rare ones first while the budget lasts, never none.
-
-    A term in no message has nothing to give. A term in very many costs the most and, by BM25's inverse document
-    frequency, tells the least; it stays only where nothing rarer was asked for.
-    """
-    by_rarity = sorted((count, position) for position, count in enumerate(frequencies) if count)
-    kept: list[int] = []
-    spent = 0
-    for count, position in by_rarity[:MAX_TERMS]:
-        spent += count
-        if kept and spent > budget:
-            break
-        kept.append(position)
-    return kept
-
-
 async def search(
     connections: Connections, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float
 ) -> list[Hit]:
@@ -153,12 +130,6 @@ async def search(
         log.warning("keyword search in guild %d passed its deadline of %.1f s", scope.guild_id, deadline_s)
         return []
     return [Hit(message_id, score) for message_id, score in rows]
-
-
-def rarity(frequency: int, total: int) -> float:
-    """BM25's inverse document frequency, positive for any frequency."""
-    total = max(total, frequency)
-    return math.log(1 + (total - frequency + 0.5) / (frequency + 0.5))
 
 
 def _tested_after(condition: str) -> str:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from cogs.memory.exceptions import StoreDamaged, StoreError
-from cogs.memory.records import MAX_ID, Hit
-from cogs.memory.stores.sqlite_connections import CLOSED
-from cogs.memory.stores.sqlite_rows import PlacedVectors, id_list, scope_condition
+from cogs.memory.records import MAX_ID
+from cogs.memory.stores import CLOSED
+from cogs.memory.stores.message_rows import PlacedVectors
+from cogs.memory.stores.sqlite_rows import id_list, scope_condition
 from cogs.memory.stores.vector_index import VectorIndex
+from cogs.memory.stores.vector_scores import nearest as best_of
+from cogs.memory.stores.vector_scores import unit_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cogs.memory.records import Embedding, Scope
+    from cogs.memory.records import Embedding, Hit, Scope
     from cogs.memory.stores.sqlite_connections import Connections
 
 log = logging.getLogger(__name__)
@@ -154,14 +157,16 @@ class SpaceVectors:
         if self._current is None or limit < 1 or not scope.channel_ids:
             return []
         space, index = self._current
-        query = _unit(vector, space.dim)
+        query = unit_query(vector, space.dim)
         ids = await self._candidates(index, scope, query, limit + _SPARE)
         # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
         condition, parameters = scope_condition(scope)
         rows = await self._connections.read(
             _VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id}
         )
-        return _nearest(rows, query, limit)
+        if not rows:
+            return []
+        return best_of([row[0] for row in rows], _matrix([row[1] for row in rows], space.dim), query, limit)
 
     async def _candidates(
         self, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
@@ -280,22 +285,3 @@ def _matrix(blobs: Sequence[bytes], dim: int) -> NDArray[np.float16]:
     if len(values) != len(blobs) * dim:
         raise StoreDamaged("The database holds vectors of a wrong size: put a backup of it in its place.")
     return values.reshape(len(blobs), dim)
-
-
-def _nearest(rows: Sequence[tuple[Any, ...]], query: NDArray[np.float32], limit: int) -> list[Hit]:
-    if not rows:
-        return []
-    scores = _matrix([row[1] for row in rows], len(query)).astype(np.float32) @ query
-    ids = np.array([row[0] for row in rows], dtype=np.int64)
-    best = np.lexsort((-ids, -scores))[:limit]  # of equals the newest first, whichever way they were found
-    return [Hit(int(ids[position]), float(scores[position])) for position in best]
-
-
-def _unit(vector: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
-    query = np.asarray(vector, dtype=np.float32)
-    if query.shape != (dim,):
-        raise ValueError(f"the query vector must have shape ({dim},), not {query.shape}")
-    norm = float(np.linalg.norm(query))
-    if not np.isfinite(norm) or norm == 0.0:
-        raise ValueError("the query vector is zero or not finite")
-    return query / np.float32(norm)

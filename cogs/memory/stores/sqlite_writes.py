@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cogs.memory.records import UpsertResult
-from cogs.memory.stores.sqlite_rows import MessageRow, PlacedVectors, id_list
+from cogs.memory.stores.message_rows import MessageRow, PlacedVectors, edited, latest_by_id
+from cogs.memory.stores.sqlite_rows import id_list
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -74,7 +75,7 @@ IdsByGuild = dict[int, list[int]]
 
 async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tuple[UpsertResult, IdsByGuild]:
     """Store new rows and replace changed ones; of several rows with one id the latest edit counts."""
-    latest = _latest_by_id(rows)
+    latest = latest_by_id(rows)
     stored = {row[0]: MessageRow(*row) for row in await _fetch(writer, _ROWS, id_list(latest))}
     refused = await _refused(writer, [row for row in latest.values() if row.id not in stored])
     inserted: list[MessageRow] = []
@@ -91,7 +92,7 @@ async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tu
                 "message %d of guild %d claims the id of one in guild %d", row.id, row.guild_id, before.guild_id
             )
             refused.add(row.id)
-        elif before == row or _edited(row) < _edited(before):
+        elif before == row or edited(row) < edited(before):
             unchanged.append(row.id)
         else:
             changed.append(row)
@@ -253,19 +254,6 @@ async def _refused(writer: aiosqlite.Connection, new_rows: Sequence[MessageRow])
         for row in new_rows
         if (row.guild_id, row.id) in dead or row.created_us <= until.get((row.guild_id, row.author_id), -1)
     }
-
-
-def _latest_by_id(rows: Iterable[MessageRow]) -> dict[int, MessageRow]:
-    latest: dict[int, MessageRow] = {}
-    for row in rows:
-        known = latest.get(row.id)
-        if known is None or _edited(row) >= _edited(known):
-            latest[row.id] = row
-    return latest
-
-
-def _edited(row: MessageRow) -> int:
-    return -1 if row.edited_us is None else row.edited_us
 
 
 async def _fetch(writer: aiosqlite.Connection, sql: str, *parameters: object) -> list[tuple[Any, ...]]:

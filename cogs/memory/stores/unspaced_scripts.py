@@ -35,13 +35,19 @@ def split_term(term: str) -> tuple[str, list[str]]:
 
     Each expression matches column ``segments``; a single character is looked for at the start of a pair.
     """
-    expressions: dict[str, None] = {}
+    spaced, tokens = split_tokens(term)
+    return spaced, [f'"{token}"' if is_whole else f'"{token}" *' for token, is_whole in tokens]
+
+
+def split_tokens(term: str) -> tuple[str, list[tuple[str, bool]]]:
+    """Split a search term into its spaced part and the tokens of the rest; False: it is only how a token begins."""
+    tokens: dict[tuple[str, bool], None] = {}
     for run in _RUN.findall(term):
         if len(run) == 1:
-            expressions[f'"{_token(run)}" *'] = None
+            tokens[_token(run), False] = None
         else:
-            expressions |= dict.fromkeys(f'"{pair}"' for pair in _pairs(run))
-    return _RUN.sub(" ", term).strip(), list(expressions)
+            tokens |= dict.fromkeys((pair, True) for pair in _pairs(run))
+    return _RUN.sub(" ", term).strip(), list(tokens)
 
 
 def _pairs(run: str) -> list[str]:

@@ -1,0 +1,240 @@
+"""Reads by id, by guild and by author on PostgreSQL: what an answer, `/status` and an export need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats
+from cogs.memory.stores.message_rows import READ_COLUMNS, READ_COUNT, to_datetime
+from cogs.memory.stores.postgres_rows import (
+    Arguments,
+    channel_condition,
+    message_of,
+    possible_ids,
+    scope_condition,
+    text_in,
+    text_out,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from cogs.memory.records import Scope, StoredMessage
+    from cogs.memory.stores.postgres_connections import Connection, PostgresConnections
+
+_PAGE: Final = 500
+
+_ASKED = "unnest({ids}::bigint[]) j (id) JOIN messages m ON m.guild_id = $1 AND m.id = j.id"
+_FILTER = f"SELECT m.id FROM {_ASKED} WHERE {{condition}}"  # noqa: S608  # constants
+_LOAD = f"""
+    SELECT {READ_COLUMNS}, v.vector, s.sketch FROM {_ASKED}
+    LEFT JOIN vectors v ON v.guild_id = m.guild_id AND v.message_id = m.id AND v.space_id = {{space}}
+    LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
+    WHERE {{condition}}
+"""  # noqa: S608  # constants
+_SKETCHES = f"""
+    SELECT m.id, s.sketch FROM {_ASKED}
+    LEFT JOIN vectors v ON v.guild_id = m.guild_id AND v.message_id = m.id AND v.space_id = {{space}}
+    LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
+    WHERE {{condition}}
+"""  # noqa: S608  # constants
+_SAME_CHANNEL = "FROM messages n WHERE n.guild_id = $1 AND n.channel_id = m.channel_id"
+_NEIGHBOURS = f"""
+    SELECT m.id, before.ids, after.id, r.id, answer.id FROM {_ASKED}
+    LEFT JOIN LATERAL (
+        SELECT array_agg(b.id ORDER BY b.id DESC) AS ids
+        FROM (SELECT n.id {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 2) b
+    ) before ON true
+    LEFT JOIN LATERAL (SELECT n.id {_SAME_CHANNEL} AND n.id > m.id ORDER BY n.id LIMIT 1) after ON true
+    LEFT JOIN messages r ON r.guild_id = $1 AND r.id = m.reply_to AND r.channel_id = m.channel_id
+    LEFT JOIN LATERAL (SELECT n.id {_SAME_CHANNEL} AND n.reply_to = m.id ORDER BY n.id LIMIT 1) answer ON true
+    WHERE {{condition}}
+"""  # noqa: S608  # constants
+
+# Steps from one distinct author and name to the next along the index: as many steps as names, however many messages.
+_NAMES = """
+    WITH RECURSIVE names (author_id, author_key) AS (
+        (SELECT m.author_id, m.author_key FROM messages m
+         WHERE m.guild_id = $1 ORDER BY m.author_id, m.author_key LIMIT 1)
+        UNION ALL
+        SELECT n.author_id, n.author_key FROM names CROSS JOIN LATERAL (
+            SELECT m.author_id, m.author_key FROM messages m
+            WHERE m.guild_id = $1 AND (m.author_id, m.author_key) > (names.author_id, names.author_key)
+            ORDER BY m.author_id, m.author_key LIMIT 1
+        ) n
+    )
+    SELECT m.author_id, m.author_name, m.author_handle FROM names CROSS JOIN LATERAL (
+        SELECT n.id, n.author_id, n.author_name, n.author_handle FROM messages n
+        WHERE n.guild_id = $1 AND n.author_id = names.author_id AND n.author_key = names.author_key
+        ORDER BY n.id DESC LIMIT 1
+    ) m ORDER BY m.id DESC
+"""
+_USED = """
+    WITH RECURSIVE used (id) AS (
+        SELECT min(m.{column}) FROM messages m WHERE m.guild_id = $1
+        UNION ALL
+        SELECT (SELECT min(n.{column}) FROM messages n WHERE n.guild_id = $1 AND n.{column} > used.id)
+        FROM used WHERE used.id IS NOT NULL
+    )
+"""
+_DISTINCT = f"{_USED} SELECT id FROM used WHERE id IS NOT NULL"  # noqa: S608  # constants
+_CHANNELS = f"""
+    {_USED.format(column="channel_id")}
+    SELECT ids.id, coalesce(c.name, ''), c.parent_id
+    FROM (
+        SELECT id FROM used WHERE id IS NOT NULL UNION SELECT id FROM channels WHERE guild_id = $1
+    ) ids LEFT JOIN channels c ON c.guild_id = $1 AND c.id = ids.id ORDER BY ids.id
+"""  # noqa: S608  # constants
+GUILDS: Final = "SELECT guild_id FROM guilds"
+"""The only statement that reads across guilds: which there are."""
+_SIZES = """
+    SELECT g.guild_id, g.documents,
+        (SELECT min(m.created_us) FROM messages m WHERE m.guild_id = g.guild_id),
+        (SELECT max(m.created_us) FROM messages m WHERE m.guild_id = g.guild_id)
+    FROM guilds g WHERE g.guild_id = $1
+"""
+# Two ranges of the index rather than one test of every message.
+_AWAITING = """
+    SELECT (SELECT count(*) FROM vectors v WHERE v.guild_id = $1 AND v.space_id < $2)
+         + (SELECT count(*) FROM vectors v WHERE v.guild_id = $1 AND v.space_id > $2)
+"""
+_TOMBSTONES = "SELECT count(*) FROM tombstones WHERE guild_id = $1"
+_BYTES = """
+    SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'm')
+"""
+_MESSAGES = f"SELECT {READ_COLUMNS} FROM messages m WHERE m.guild_id = $1 AND m.id = ANY ($2::bigint[])"  # noqa: S608
+_ITERATE = f"""
+    SELECT {READ_COLUMNS} FROM messages m WHERE m.guild_id = $1 AND m.id > $2{{author}} ORDER BY m.id LIMIT $3
+"""  # noqa: S608  # constants
+SETTING: Final = "SELECT value FROM settings WHERE guild_id = $1 AND key = $2"
+
+
+async def load(
+    connections: PostgresConnections, scope: Scope, ids: Sequence[int], space_id: int
+) -> dict[int, StoredRow]:
+    """The rows in the scope's channels, by id, with the vectors of a space."""
+    sql, arguments = _asked(_LOAD, scope, ids)
+    rows = await connections.read(sql.format(space=space_id), *arguments.values)
+    return {
+        row[0]: StoredRow(
+            message_of(row[:READ_COUNT]),
+            None if row["vector"] is None else row["vector"].to_numpy(),
+            row["sketch"] or b"",
+        )
+        for row in rows
+    }
+
+
+async def sketches(
+    connections: PostgresConnections, scope: Scope, ids: Sequence[int], space_id: int
+) -> dict[int, bytes]:
+    """The token sketches of the messages in the scope's channels, by id."""
+    sql, arguments = _asked(_SKETCHES, scope, ids)
+    return {row[0]: row[1] or b"" for row in await connections.read(sql.format(space=space_id), *arguments.values)}
+
+
+async def neighbours(connections: PostgresConnections, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
+    """The messages around each of the ids that lies in the scope's channels."""
+    sql, arguments = _asked(_NEIGHBOURS, scope, ids)
+    around: dict[int, Neighbours] = {}
+    for message_id, before, later, reply_to, answer in await connections.read(sql, *arguments.values):
+        previous, earlier = (*(before or ()), None, None)[:2]
+        around[message_id] = Neighbours(previous, earlier, later, reply_to, answer)
+    return around
+
+
+async def filter_ids(connections: PostgresConnections, scope: Scope, ids: Sequence[int]) -> set[int]:
+    """Those of the ids that lie in the whole scope."""
+    arguments = Arguments()
+    condition = scope_condition(scope, "m", arguments)
+    sql = _FILTER.format(ids=arguments.add(possible_ids(ids)), condition=condition)
+    return {row[0] for row in await connections.read(sql, *arguments.values)}
+
+
+async def messages_by_id(connection: Connection, guild_id: int, ids: Sequence[int]) -> list[StoredMessage]:
+    """Messages of a guild, whatever their channel: for what embeds them."""
+    return [message_of(row) for row in await connection.fetch(_MESSAGES, guild_id, list(ids))]
+
+
+async def authors(connections: PostgresConnections, guild_id: int) -> dict[int, tuple[str, ...]]:
+    """Every author's names, newest first."""
+    names: dict[int, dict[str, None]] = {}
+    for author_id, name, handle in await connections.read(_NAMES, guild_id):
+        names.setdefault(author_id, {}).update(dict.fromkeys(text_out(n) for n in (name, handle) if n))
+    return {author_id: tuple(names[author_id]) for author_id in sorted(names)}
+
+
+async def channels(connections: PostgresConnections, guild_id: int) -> list[ChannelInfo]:
+    """All channels with messages or a name."""
+    rows = await connections.read(_CHANNELS, guild_id)
+    return [ChannelInfo(channel_id, guild_id, text_out(name), parent_id) for channel_id, name, parent_id in rows]
+
+
+async def guilds(connections: PostgresConnections) -> list[int]:
+    """All guilds that ever held something."""
+    return sorted(row[0] for row in await connections.read(GUILDS))
+
+
+async def stats(connections: PostgresConnections, guild_id: int | None, space_id: int) -> StoreStats:
+    """Sizes of one guild or of all."""
+    asked = await guilds(connections) if guild_id is None else [guild_id]
+    [[bytes_on_disk]] = await connections.read(_BYTES)
+    messages = waiting = tombstones = holding = 0
+    moments: list[int] = []
+    used: dict[str, set[int]] = {"channel_id": set(), "author_id": set()}
+    for guild in asked:
+        for _, documents, oldest, newest in await connections.read(_SIZES, guild):
+            messages += documents
+            holding += documents > 0
+            moments += [moment for moment in (oldest, newest) if moment is not None]
+        [[awaiting]] = await connections.read(_AWAITING, guild, space_id)
+        waiting += awaiting
+        [[dead]] = await connections.read(_TOMBSTONES, guild)
+        tombstones += dead
+        for column, ids in used.items():
+            ids.update(row[0] for row in await connections.read(_DISTINCT.format(column=column), guild))
+    return StoreStats(
+        messages=messages,
+        embedded=messages - waiting,
+        awaiting=waiting,
+        guilds=holding,
+        channels=len(used["channel_id"]),
+        authors=len(used["author_id"]),
+        tombstones=tombstones,
+        bytes_on_disk=int(bytes_on_disk or 0),
+        oldest=to_datetime(min(moments)) if moments else None,
+        newest=to_datetime(max(moments)) if moments else None,
+    )
+
+
+async def iterate(
+    connections: PostgresConnections, guild_id: int, author_id: int | None
+) -> AsyncIterator[StoredMessage]:
+    """All messages of a guild or of one author in it, in order of id."""
+    sql = _ITERATE.format(author="" if author_id is None else " AND m.author_id = $4")
+    last = 0
+    while True:
+        rows = await connections.read(sql, guild_id, last, _PAGE, *(() if author_id is None else (author_id,)))
+        for row in rows:
+            yield message_of(row)
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1][0]
+
+
+async def get_setting(connections: PostgresConnections, guild_id: int, key: str) -> str | None:
+    """A stored setting."""
+    rows = await connections.read(SETTING, guild_id, text_in(key))
+    return text_out(rows[0][0]) if rows else None
+
+
+def _stored_row(row: Sequence[Any]) -> StoredRow:
+    vector, sketch = row[READ_COUNT:]
+    return StoredRow(message_of(row[:READ_COUNT]), None if vector is None else vector.to_numpy(), sketch or b"")
+
+
+def _asked(sql: str, scope: Scope, ids: Sequence[int]) -> tuple[str, Arguments]:
+    arguments = Arguments()
+    condition = channel_condition(scope, "m", arguments)
+    return sql.format(ids=arguments.add(possible_ids(ids)), condition=condition, space="{space}"), arguments

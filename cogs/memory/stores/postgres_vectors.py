@@ -1,0 +1,225 @@
+"""Vectors on PostgreSQL: spaces with their HNSW indexes, the work list, and dense search within a scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from cogs.memory.exceptions import StoreError
+from cogs.memory.stores.postgres_connections import columns
+from cogs.memory.stores.postgres_migrations import LOCK
+from cogs.memory.stores.postgres_rows import Arguments, scope_condition
+from cogs.memory.stores.vector_scores import nearest, unit_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    import asyncpg
+    from numpy.typing import NDArray
+
+    from cogs.memory.records import Embedding, Hit, Scope
+    from cogs.memory.stores.postgres_connections import Connection, PostgresConnections
+
+NO_SPACE: Final = -1
+"""What ``vectors.space_id`` never is: in this space every message awaits embedding."""
+EXACT_LIMIT: Final = 2000
+"""Scopes of at most so many vectors are compared one by one."""
+EXACT_SHARE: Final = 0.02
+"""Scopes of at most this share of their partition too: the index would pass over too many others."""
+SPARE: Final = 16
+"""Extra candidates: the database compares in half precision, what it finds is scored again in single."""
+LARGEST_INDEXED: Final = 4000
+"""Dimensions that pgvector's HNSW index takes; longer vectors are compared one by one."""
+EF_SEARCH: Final = 150
+"""Candidates that a walk through the HNSW index keeps in sight."""
+LEASE_S: Final = 90
+"""Seconds that messages stay claimed: of a process that was killed, others take them up after that."""
+
+_INDEX = """
+    CREATE INDEX IF NOT EXISTS vectors_in_space_{space} ON vectors
+    USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) WITH (m = 16, ef_construction = 64) WHERE space_id = {space}
+"""
+_PUT_SPACE = "INSERT INTO spaces (key, dim, sketch_dim) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING"
+_SPACE = "SELECT id, key, dim, sketch_dim FROM spaces WHERE key = $1"
+_SIZE = """
+    SELECT reltuples FROM pg_class WHERE oid = (SELECT v.tableoid FROM vectors v WHERE v.guild_id = $1 LIMIT 1)
+"""
+_COUNT = "SELECT count(*) FROM (SELECT FROM vectors v WHERE v.space_id = {space} AND {condition} LIMIT {most}) few"
+_NEAREST = """
+    WITH nearest AS MATERIALIZED (
+        SELECT v.message_id, v.vector, {distance} AS distance FROM vectors v
+        WHERE v.space_id = {space} AND {condition} ORDER BY {distance} LIMIT {limit}
+    )
+    SELECT message_id, vector FROM nearest ORDER BY distance
+"""
+_ITERATIVE = """
+    SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', $1, true),
+        set_config('statement_timeout', $2, true)
+"""
+_CLAIM = """
+    WITH newest AS (
+        SELECT w.message_id FROM unnest($2::integer[]) s (space_id) CROSS JOIN LATERAL (
+            SELECT v.message_id FROM vectors v
+            WHERE v.guild_id = $1 AND v.space_id = s.space_id
+              AND (v.claimed_until IS NULL OR v.claimed_until < now() OR v.claimed_by = $3)
+            ORDER BY v.message_id DESC LIMIT $4 FOR UPDATE SKIP LOCKED
+        ) w ORDER BY w.message_id DESC LIMIT $4
+    )
+    UPDATE vectors v SET claimed_by = $3, claimed_until = now() + make_interval(secs => $5)
+    FROM newest WHERE v.guild_id = $1 AND v.message_id = newest.message_id RETURNING v.message_id
+"""
+_RELEASE = """
+    UPDATE vectors v SET claimed_by = NULL, claimed_until = NULL
+    WHERE v.guild_id = $1 AND v.message_id = ANY ($2::bigint[]) AND v.claimed_by = $3
+"""
+# The row's own hash, not that of the message: it is read again if another transaction changed it meanwhile.
+_PUT = """
+    UPDATE vectors v SET space_id = $2, vector = e.vector, claimed_by = NULL, claimed_until = NULL
+    FROM unnest($3::bigint[], $4::bytea[], $5::halfvec[]) e (message_id, content_hash, vector)
+    WHERE v.guild_id = $1 AND v.message_id = e.message_id AND v.content_hash = e.content_hash RETURNING v.message_id
+"""
+_PUT_SKETCHES = """
+    INSERT INTO sketches (guild_id, message_id, sketch)
+    SELECT $1, e.message_id, e.sketch FROM unnest($2::bigint[], $3::bytea[]) e (message_id, sketch)
+    ON CONFLICT (guild_id, message_id) DO UPDATE SET sketch = excluded.sketch
+"""
+_LOCK_VECTORS = """
+    SELECT FROM vectors v WHERE v.guild_id = $1 AND v.message_id = ANY ($2::bigint[]) ORDER BY v.message_id FOR UPDATE
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceInUse:
+    """A row of table ``spaces``."""
+
+    id: int
+    key: str
+    dim: int
+    sketch_dim: int
+
+    def check(self, embeddings: Iterable[Embedding]) -> None:
+        """See that all embeddings fit the space.
+
+        Raises:
+            ValueError: a vector has another shape or is not finite, or a sketch is cut off.
+        """
+        for embedding in embeddings:
+            if embedding.vector.shape != (self.dim,):
+                raise ValueError(f"vectors of {self.key} have shape ({self.dim},), not {embedding.vector.shape}")
+            if not np.isfinite(embedding.vector).all():
+                raise ValueError(f"the vector of message {embedding.message_id} is not finite")
+            if len(embedding.sketch) % max(1, self.sketch_dim // 8):
+                raise ValueError(f"the sketch of message {embedding.message_id} is cut off")
+
+
+def require_space(space: SpaceInUse | None) -> SpaceInUse:
+    """The space in use.
+
+    Raises:
+        StoreError: there is none yet.
+    """
+    if space is None:
+        raise StoreError("No embedding model is in use yet.")
+    return space
+
+
+async def put_space(connection: Connection, key: str, dim: int, sketch_dim: int) -> SpaceInUse:
+    """A space with its index, new or known; for one process at a time, as indexes are made."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+    await connection.execute(_PUT_SPACE, key, dim, sketch_dim)
+    space = SpaceInUse(*await connection.fetchrow(_SPACE, key))
+    if dim <= LARGEST_INDEXED:
+        await connection.execute(_INDEX.format(space=space.id, dim=space.dim))
+    return space
+
+
+async def lock_vectors(connection: Connection, guild_id: int, ids: Sequence[int]) -> None:
+    """Lock vectors' rows in the order of their ids: two that lock them in different orders block each other."""
+    await connection.execute(_LOCK_VECTORS, guild_id, list(ids))
+
+
+async def claim(connection: Connection, guild_id: int, spaces: Sequence[int], claimer: UUID, limit: int) -> list[int]:
+    """Claim the newest messages whose vector is of one of ``spaces`` and which nobody else embeds."""
+    rows = await connection.fetch(_CLAIM, guild_id, list(spaces), claimer, limit, float(LEASE_S))
+    return [row[0] for row in rows]
+
+
+async def release(connection: Connection, guild_id: int, ids: Sequence[int], claimer: UUID) -> None:
+    """Let others have what was claimed."""
+    await lock_vectors(connection, guild_id, ids)
+    await connection.execute(_RELEASE, guild_id, list(ids), claimer)
+
+
+async def put_embeddings(
+    connection: Connection, guild_id: int, space_id: int, embeddings: Iterable[Embedding]
+) -> list[int]:
+    """Store the vectors of messages that still have the text that was embedded; returns their ids."""
+    from pgvector import HalfVector
+
+    latest = {e.message_id: e for e in embeddings}
+    chosen = [latest[i] for i in sorted(latest)]
+    ids = [e.message_id for e in chosen]
+    await lock_vectors(connection, guild_id, ids)
+    hashes, vectors = [e.content_hash for e in chosen], [HalfVector(e.vector) for e in chosen]
+    rows = await connection.fetch(_PUT, guild_id, space_id, ids, hashes, vectors)
+    stored = sorted(row[0] for row in rows)
+    await connection.execute(_PUT_SKETCHES, guild_id, *columns([(i, latest[i].sketch) for i in stored], 2))
+    return stored
+
+
+async def dense(
+    connections: PostgresConnections, space: SpaceInUse, scope: Scope, vector: NDArray[np.float32], limit: int
+) -> list[Hit]:
+    """The messages in scope nearest to ``vector``, best first; score = cosine by the stored float16 vectors.
+
+    Raises:
+        ValueError: the vector has another shape than those of the space, is zero or not finite.
+    """
+    query = unit_query(vector, space.dim)
+    if limit < 1 or not scope.channel_ids:
+        return []
+    async with connections.reading() as connection:
+        await connection.execute(
+            _ITERATIVE, str(max(EF_SEARCH, min(1000, limit + SPARE))), f"{int(1000 * connections.read_s)}ms"
+        )
+        wanted = limit + SPARE
+        count, is_narrow = await _count(connection, space, scope)
+        rows: list[Any] = []
+        if not is_narrow:
+            rows = await _nearest(connection, space, scope, query, wanted, indexed=True)
+        if len(rows) < min(count, wanted):  # the walk gave up before it had met enough that lie in the scope
+            rows = await _nearest(connection, space, scope, query, wanted, indexed=False)
+    if not rows:
+        return []
+    return nearest([row[0] for row in rows], np.stack([row[1].to_numpy() for row in rows]), query, limit)
+
+
+async def _count(connection: Connection, space: SpaceInUse, scope: Scope) -> tuple[int, bool]:
+    """How many vectors the scope holds, as far as that matters, and whether they are few enough to compare all."""
+    arguments = Arguments()
+    condition = scope_condition(scope, "v", arguments)
+    size = await connection.fetchval(_SIZE, arguments.values[0])
+    most = max(EXACT_LIMIT, int(EXACT_SHARE * (size or 0)))
+    sql = _COUNT.format(space=space.id, condition=condition, most=arguments.add(most + 1))
+    count = int(await connection.fetchval(sql, *arguments.values))
+    return count, count <= most or space.dim > LARGEST_INDEXED
+
+
+async def _nearest(
+    connection: Connection, space: SpaceInUse, scope: Scope, query: NDArray[np.float32], limit: int, *, indexed: bool
+) -> list[asyncpg.Record]:
+    from pgvector import HalfVector
+
+    arguments = Arguments()
+    condition = scope_condition(scope, "v", arguments)
+    vector = arguments.add(HalfVector(query))
+    # The index is on the vector as one of `dim` dimensions: without that cast it does not offer itself.
+    cast = f"::halfvec({space.dim})" if indexed else "::halfvec"
+    column = f"v.vector{cast}" if indexed else "v.vector"
+    sql = _NEAREST.format(
+        space=space.id, condition=condition, distance=f"{column} <#> {vector}{cast}", limit=arguments.add(limit)
+    )
+    return list(await connection.fetch(sql, *arguments.values))
