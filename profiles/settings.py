@@ -22,6 +22,8 @@ from profiles.nearest import did_you_mean
 PROJECT_FOLDER: Final = Path(__file__).resolve().parents[1]
 _MODEL_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _CLASS: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_DATABASE: Final = re.compile(r"postgres(?:ql)?://[^\s]+")
+_BETWEEN_ADDRESSES: Final = re.compile(r",\s*(?=postgres(?:ql)?://)")
 _LONGEST_SHOWN: Final = 60
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -98,6 +100,12 @@ class Settings(BaseSettings):
         None,
         "a file with a passphrase in its first line, in place of MEMORY_KEY",
         "The file that the passphrase is read from, such as a secret of Docker or systemd.",
+    )
+    memory_database: SecretStr | None = _setting(
+        None,
+        "an address such as postgresql://user:password@host/database, or several with commas between them",
+        "The PostgreSQL server (15 or newer, with pgvector) that keeps the memory in place of MEMORY_DATA, for more "
+        "than one bot process. Servers are spread over by guild; their number and order must not change.",
     )
     memory_profile: str = _setting(
         "auto",
@@ -247,6 +255,11 @@ class Settings(BaseSettings):
         "Models that may be loaded beside the ones that the project names.",
     )
 
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """The addresses in ``memory_database``, with their passwords: for the store alone."""
+        return _addresses(self.memory_database.get_secret_value()) if self.memory_database else ()
+
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -263,6 +276,12 @@ class Settings(BaseSettings):
         words = secret.get_secret_value().split() if secret else []
         _require(len(words) < 2)
         return SecretStr(words[0]) if words else None
+
+    @field_validator("memory_database")
+    @classmethod
+    def _are_databases(cls, database: SecretStr | None) -> SecretStr | None:
+        _require(database is None or all(map(is_database, _addresses(database.get_secret_value()))))
+        return database
 
     @field_validator("memory_profile")
     @classmethod
@@ -325,6 +344,16 @@ class Settings(BaseSettings):
         if not lines or not lines[0].strip():
             raise SettingsError(f"MEMORY_KEY_FILE {self.memory_key_file} holds no passphrase in its first line")
         return lines[0].strip()
+
+
+def is_database(address: str) -> bool:
+    """Whether it is an address of a PostgreSQL database."""
+    return bool(_DATABASE.fullmatch(address))
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    # One address may name several hosts of one cluster, with commas too.
+    return tuple(part.strip() for part in _BETWEEN_ADDRESSES.split(text))
 
 
 def load_settings(*, env_file: Path | None = PROJECT_FOLDER / ".env", **overrides: object) -> Settings:

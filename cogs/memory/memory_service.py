@@ -20,7 +20,7 @@ from cogs.memory.query_terms import parse_question
 from cogs.memory.recall_pipeline import MAX_QUERY, RecallPipeline, Surface, check_query
 from cogs.memory.relevance import RELEVANT
 from cogs.memory.reranker_service import RerankerService
-from cogs.memory.stores.sqlite import SqliteStore
+from cogs.memory.stores.choice import choose_store
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
 from profiles.memory_profile import EMBEDDED_MODEL
@@ -102,19 +102,27 @@ class MemoryService:
         profile: MemoryProfile,
         folder: Path,
         *,
+        databases: Sequence[str] = (),
         sources: ModelSources | None = None,
         load: LoadEncoder | None = None,
         load_reranker: LoadReranker | None = None,
         key: str | None = None,
     ) -> Self:
-        """Make a memory in a data folder, with the embedded store, encrypted where there is a ``key``.
+        """Make a memory in a data folder, or on database servers; models are kept in the folder unless said otherwise.
 
-        Models are kept beside it unless said otherwise.
+        Args:
+            profile: how to use this machine.
+            folder: where the embedded store keeps everything.
+            databases: addresses of PostgreSQL servers, in place of the embedded store.
+            sources: where models come from.
+            load: makes the embedder, as for the constructor.
+            load_reranker: makes the reranker model, as for the constructor.
+            key: of the embedded store, which is encrypted with it.
         """
         worker = ModelWorker()
         return cls(
             profile,
-            SqliteStore(folder, executor=worker, key=key),
+            choose_store(folder, databases, executor=worker, key=key),
             worker,
             sources or ModelSources(folder / "models"),
             load=load,

@@ -43,7 +43,9 @@ async def connect(bot: Bot) -> SurfaceServices:
         raise MemoryCogError(STALE)
     if memory is None:
         settings = load_settings()
-        memory = MemoryService.on_folder(*_choose(bot), sources=model_sources(settings), key=settings.database_key())
+        memory = MemoryService.on_folder(
+            *_choose(bot), databases=settings.databases, sources=model_sources(settings), key=settings.database_key()
+        )
         await memory.start()
     services = _services(bot, memory, owns_memory=owns_memory)
     setattr(bot, SERVICES, services)
