@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if __name__ == "__main__":  # before the imports, which take a while: to be stopped while starting is no failure
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
-from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.exceptions import MemoryCogError, StoreError
 from cogs.memory.surface.cli.arguments import parse_arguments
 from cogs.memory.surface.cli.output import console, fail
 from profiles import (
@@ -52,6 +52,11 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     from cogs.memory.surface.cli.upkeep_commands import COMMANDS, upkeep
 
     if arguments.command in COMMANDS:
+        if settings.databases:
+            raise StoreError(
+                f"bot.py {arguments.command} is for a memory in a folder; this one is in MEMORY_DATABASE: use the "
+                "server's own tools, such as pg_dump, or unset it."
+            )
         return await upkeep(arguments, Path(settings.memory_data), settings.database_key())
     from cogs.memory.memory_service import MemoryService, check_query
     from cogs.memory.model_loading import model_sources
@@ -67,10 +72,13 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.command == "evaluate":
         from cogs.memory.surface.cli.evaluate_command import evaluate
 
-        return await evaluate(arguments, profile, model_sources(settings))
+        databases = settings.databases if arguments.database else ()
+        return await evaluate(arguments, profile, model_sources(settings), databases)
     if arguments.command in ("run", "console") and arguments.data is None:
         folder, key = SAMPLE_MEMORY, None
-    async with MemoryService.on_folder(profile, folder, sources=model_sources(settings), key=key) as memory:
+    async with MemoryService.on_folder(
+        profile, folder, databases=settings.databases, sources=model_sources(settings), key=key
+    ) as memory:
         if arguments.command == "import":
             from cogs.memory.surface.cli.import_command import import_files
 
@@ -85,7 +93,7 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
 
         chat = ConsoleChat(memory, ProviderChoice.from_settings(settings, memory))
         try:
-            return await local_console(memory, chat)
+            return await local_console(memory, chat, with_sample=not settings.databases)
         finally:
             await chat.close()
 

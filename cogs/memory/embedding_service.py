@@ -147,10 +147,10 @@ class EmbeddingService:
         """What is stored of a message; one whose vector is not finite is found by its words alone."""
         vector = _stored(text.vector)
         if np.isfinite(vector).all():
-            return Embedding(message.id, message.content_hash, vector, text.sketch)
+            return Embedding(message.id, message.content_hash, vector, text.sketch, message.guild_id)
         self.not_finite += 1
         log.error("The embedder gave no finite vector for message %d; it is found by its words alone", message.id)
-        return Embedding(message.id, message.content_hash, np.zeros_like(vector), b"")
+        return Embedding(message.id, message.content_hash, np.zeros_like(vector), b"", message.guild_id)
 
     async def reload(self, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]) -> Space:
         """Load the embedder of ``profile`` beside the one that serves, and swap them.

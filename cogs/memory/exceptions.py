@@ -11,6 +11,7 @@
     │   ├── StoreTooNew         written by a newer version
     │   ├── KeyMismatch         the key that is set does not open the database
     │   ├── StoreDamaged        the database cannot be read
+    │   ├── StoreUnreachable    the database server is away
     │   └── StoreTimeout        the database took too long
     ├── ModelError
     │   ├── ModelNotAllowed     the name is not on the allow-list
@@ -81,8 +82,16 @@ class StoreDamaged(StoreError):
     may_pass = True
 
 
+class StoreUnreachable(StoreError):
+    """The database server is away; it is tried again with every request."""
+
+    may_pass = True
+
+
 class StoreTimeout(StoreError):
     """The database took longer than a request may wait."""
+
+    may_pass = True
 
 
 class ModelError(MemoryCogError):

@@ -103,6 +103,7 @@ class MemoryService:
         folder: Path,
         *,
         databases: Sequence[str] = (),
+        schema: str | None = None,
         sources: ModelSources | None = None,
         load: LoadEncoder | None = None,
         load_reranker: LoadReranker | None = None,
@@ -114,6 +115,7 @@ class MemoryService:
             profile: how to use this machine.
             folder: where the embedded store keeps everything.
             databases: addresses of PostgreSQL servers, in place of the embedded store.
+            schema: the schema in them; None for the usual one.
             sources: where models come from.
             load: makes the embedder, as for the constructor.
             load_reranker: makes the reranker model, as for the constructor.
@@ -122,7 +124,7 @@ class MemoryService:
         worker = ModelWorker()
         return cls(
             profile,
-            choose_store(folder, databases, executor=worker, key=key),
+            choose_store(folder, databases, executor=worker, key=key, schema=schema),
             worker,
             sources or ModelSources(folder / "models"),
             load=load,

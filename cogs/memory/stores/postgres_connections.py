@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from cogs.memory.exceptions import StoreDamaged, StoreError, StoreReadOnly, StoreTimeout
+from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreTimeout, StoreUnreachable
 from cogs.memory.stores import CLOSED
 from cogs.memory.stores.postgres_migrations import SCHEMA, migrate
 
@@ -39,11 +39,11 @@ _SENTENCES: Final[dict[str, tuple[type[StoreError], str]]] = {
     "28": (StoreError, "The database server refuses the user name or password of MEMORY_DATABASE."),
     "3D000": (StoreError, "The database server has no database of the name in MEMORY_DATABASE: create it."),
     "42501": (StoreError, "The user of MEMORY_DATABASE may not do that in the database: make the user its owner."),
-    "40": (StoreError, "The database had to undo the request because of another one: try again."),
+    "40": (StoreBusy, "The database had to undo the request because of another one: try again."),
     "53100": (StoreReadOnly, "The database server's disk is full: nothing new can be stored until space is free."),
-    "53300": (StoreError, "The database server has no connection free: raise its max_connections."),
-    "53": (StoreError, "The database server is out of memory or of another resource: try again in a moment."),
-    "55P03": (StoreError, "The database is busy with another change: try again in a moment."),
+    "53300": (StoreBusy, "The database server has no connection free: raise its max_connections."),
+    "53": (StoreBusy, "The database server is out of memory or of another resource: try again in a moment."),
+    "55P03": (StoreBusy, "The database is busy with another change: try again in a moment."),
     "57014": (StoreTimeout, "The database took too long to answer."),
     "XX001": (StoreDamaged, "The database is damaged and cannot be read: restore a backup of it."),
     "XX002": (StoreDamaged, "An index of the database is damaged: run REINDEX, or restore a backup."),
@@ -164,7 +164,7 @@ class PostgresConnections:
         except asyncpg.PostgresError as error:
             code = error.sqlstate or ""
             if code.startswith(_LOST):
-                raise StoreError(lost) from error
+                raise StoreUnreachable(lost) from error
             known = _SENTENCES.get(code) or _SENTENCES.get(code[:2])
             if known is None:
                 raise
@@ -172,9 +172,9 @@ class PostgresConnections:
         except asyncpg.InterfaceError as error:
             if self._pool is None:
                 raise StoreError(CLOSED) from error
-            raise StoreError(lost) from error
+            raise StoreUnreachable(lost) from error
         except OSError as error:
-            raise StoreError(lost) from error
+            raise StoreUnreachable(lost) from error
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
@@ -204,3 +204,16 @@ async def _know_vectors(connection: asyncpg.Connection[Any]) -> None:
 def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:
     """Rows as ``count`` columns, for ``unnest``."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
+
+
+async def drop_schema(dsn: str, schema: str) -> None:
+    """Remove a schema with all that is in it, of an evaluation for example. Raises the `StoreError` family."""
+    import asyncpg
+
+    connections = PostgresConnections(dsn, schema=schema)
+    with connections.errors():
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S)
+        try:
+            await connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+        finally:
+            await connection.close(timeout=CONNECT_S)

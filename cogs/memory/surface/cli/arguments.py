@@ -20,7 +20,9 @@ examples:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; ``--data`` and ``--profile`` may stand before or after the command."""
     everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    everywhere.add_argument("--data", type=Path, metavar="DIR", help="the data folder (default: data/memory)")
+    everywhere.add_argument(
+        "--data", type=Path, metavar="DIR", help="the data folder (default: data/memory); MEMORY_DATABASE comes first"
+    )
     everywhere.add_argument(
         "--profile", metavar="NAME", help="a profile (embedded, cpu, cpu-basic, gpu, gpu-large, remote) or a TOML file"
     )
@@ -88,6 +90,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reranker", choices=names, metavar="NAME", help=f"rank by one of: {', '.join(names)}")
     parser.add_argument("--no-rerank", action="store_true", help="retrieval order: fused keyword and vector search")
     parser.add_argument("--compare", action="store_true", help="every stage on the same questions, side by side")
+    parser.add_argument(
+        "--database", action="store_true", help="on the server in MEMORY_DATABASE, in a schema that is removed again"
+    )
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:

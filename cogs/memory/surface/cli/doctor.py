@@ -13,6 +13,7 @@ from cogs.memory.model_loading import model_sources
 from cogs.memory.reranker_service import MODEL_TYPES
 from cogs.memory.rerankers.late_interaction import late_interaction_scores
 from cogs.memory.rerankers.structure import StructureWeights
+from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.surface.cli.output import console, errors
 from cogs.memory.surface.cli.reranker_check import check_reranker
@@ -45,7 +46,7 @@ async def doctor(
     problems = await _check_models(profile)
     if profile.reranker in MODEL_TYPES:
         problems += await check_reranker(profile, model_sources(settings))
-    problems += await _check_folder(folder, key)
+    problems += await _check_data(settings, folder, key)
     for problem in problems:
         errors.print(f"problem: {problem}", style="red", markup=False)
     if not problems:
@@ -75,6 +76,27 @@ def _self_test(encoder: Encoder) -> str | None:
     if by_vector != len(OTHERS) or by_tokens != len(OTHERS):
         return "The embedder does not put the right answer first: its weights or this processor's arithmetic are off."
     return None
+
+
+async def _check_data(settings: Settings, folder: Path, key: str | None) -> list[str]:
+    if not settings.databases:
+        return await _check_folder(folder, key)
+    return [problem for address in settings.databases for problem in await _check_database(address)]
+
+
+async def _check_database(address: str) -> list[str]:
+    store = PostgresStore(address)
+    try:
+        await store.open()
+        try:
+            stats = await store.stats()
+        finally:
+            await store.close()
+    except MemoryCogError as error:
+        return [str(error)]
+    size = stats.bytes_on_disk / 1e6
+    console.print(f"[bold]database[/]  {store.server}: {stats.messages:,} messages, {size:.1f} MB", highlight=False)
+    return []
 
 
 async def _check_folder(folder: Path, key: str | None) -> list[str]:

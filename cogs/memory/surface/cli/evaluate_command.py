@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -13,15 +15,16 @@ from cogs.memory.evaluation import (
     read_evaluation,
     report,
 )
-from cogs.memory.exceptions import ModelError
+from cogs.memory.exceptions import ModelError, StoreError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.reranker_service import MODEL_TYPES
+from cogs.memory.stores.postgres_connections import drop_schema
 from cogs.memory.surface.cli.comparison import asked, compare, show_comparison
 from cogs.memory.surface.cli.output import console, errors, progress_bar
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from cogs.memory.evaluation import EvaluationChannel
@@ -32,27 +35,48 @@ if TYPE_CHECKING:
     Channels = Sequence[EvaluationChannel]
 
 
-async def evaluate(arguments: argparse.Namespace, profile: MemoryProfile, sources: ModelSources) -> int:
-    """Measure each file in a data folder of its own; return the exit code."""
+async def evaluate(
+    arguments: argparse.Namespace, profile: MemoryProfile, sources: ModelSources, databases: Sequence[str] = ()
+) -> int:
+    """Measure each file in a data folder, or a schema of ``databases``, of its own; return the exit code."""
+    if arguments.database and not databases:
+        raise StoreError("--database needs MEMORY_DATABASE: it says on which server to measure.")
     channels = {path: read_evaluation(path) for path in arguments.files}  # refuse before anything is measured
     reports: list[dict[str, Any]] = []
     for path, parts in channels.items():
-        with TemporaryFolder() as folder:
-            async with MemoryService.on_folder(profile, folder, sources=sources) as memory:
-                await _wait_for_model(memory, asked=arguments.reranker in MODEL_TYPES)
-                with progress_bar() as bar:
-                    bar.add_task(f"{path.name}: ingest", total=None)
-                    rate = await ingest(memory, parts)
-                if arguments.compare:
-                    comparison = await compare(memory, path, parts)
-                    show_comparison(comparison, as_json=arguments.json)
-                else:
-                    reports.append(await _measure(memory, path, parts, rate, arguments))
+        async with _temporary_memory(profile, sources, databases) as memory:
+            await _wait_for_model(memory, asked=arguments.reranker in MODEL_TYPES)
+            with progress_bar() as bar:
+                bar.add_task(f"{path.name}: ingest", total=None)
+                rate = await ingest(memory, parts)
+            if arguments.compare:
+                comparison = await compare(memory, path, parts)
+                show_comparison(comparison, as_json=arguments.json)
+            else:
+                reports.append(await _measure(memory, path, parts, rate, arguments))
         if reports and arguments.json:
             print(json.dumps(reports[-1]))
     if reports and not arguments.json:
         console.print(_table(reports))
     return 0
+
+
+@asynccontextmanager
+async def _temporary_memory(
+    profile: MemoryProfile, sources: ModelSources, databases: Sequence[str]
+) -> AsyncIterator[MemoryService]:
+    """A memory of its own, in a folder or in a schema, that is removed afterwards."""
+    schema = f"memory_evaluation_{secrets.token_hex(4)}" if databases else None
+    with TemporaryFolder() as folder:
+        try:
+            async with MemoryService.on_folder(
+                profile, folder, databases=databases, schema=schema, sources=sources
+            ) as memory:
+                yield memory
+        finally:
+            if schema is not None:
+                for address in databases:
+                    await drop_schema(address, schema)
 
 
 async def _measure(

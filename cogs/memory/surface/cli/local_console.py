@@ -50,9 +50,15 @@ class Chat(Protocol):
         """Print the reply to what was typed. Raises MemoryCogError."""
 
 
-async def local_console(memory: MemoryService, chat: Chat) -> int:
-    """Fill an empty memory with the sample server, then answer what is typed, or show a tour without a terminal."""
-    if not await guild_names(memory):
+async def local_console(memory: MemoryService, chat: Chat, *, with_sample: bool = True) -> int:
+    """Answer what is typed, or show a tour without a terminal.
+
+    Args:
+        memory: the running memory.
+        chat: replies to what is no command.
+        with_sample: fill an empty memory with the sample server first.
+    """
+    if with_sample and not await guild_names(memory):
         console.print("The memory is empty: opening the sample server “Kettle & Dice”.", markup=False)
         await import_files(memory, sorted(SAMPLE.glob("kettle-*.json")))
     if not sys.stdin.isatty():
