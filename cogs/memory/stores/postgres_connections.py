@@ -98,7 +98,7 @@ class PostgresConnections:
                 await first.close(timeout=CONNECT_S)
             self._pool = await asyncpg.create_pool(
                 self._dsn,
-                min_size=1,
+                min_size=0,  # asyncpg would log a traceback a second while the server is away
                 max_size=self._size,
                 timeout=CONNECT_S,
                 command_timeout=WRITE_S,
@@ -108,6 +108,11 @@ class PostgresConnections:
                     "application_name": "discord-memory",
                     "jit": "off",  # compiling costs more than these statements do
                     "plan_cache_mode": "force_custom_plan",  # guilds differ by a factor of a million
+                    # Every statement asks for a few rows of one guild by an index. On tables whose statistics are
+                    # not gathered yet, the planner would rather read the whole guild.
+                    "enable_seqscan": "off",
+                    "enable_hashjoin": "off",
+                    "enable_mergejoin": "off",
                     "statement_timeout": f"{int(WRITE_S)}s",
                     "idle_in_transaction_session_timeout": "60s",  # a vanished client must not keep a guild locked
                     "tcp_keepalives_idle": "30",

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 500
 
-_ASKED = "unnest({ids}::bigint[]) j (id) JOIN messages m ON m.guild_id = $1 AND m.id = j.id"
-_FILTER = f"SELECT m.id FROM {_ASKED} WHERE {{condition}}"  # noqa: S608  # constants
+_ASKED = "m.id = ANY ({ids}::bigint[]) AND {condition}"
+_FILTER = f"SELECT m.id FROM messages m WHERE {_ASKED}"  # noqa: S608  # constants
 _LOAD = f"""
-    SELECT {READ_COLUMNS}, v.vector, s.sketch FROM {_ASKED}
+    SELECT {READ_COLUMNS}, v.vector, s.sketch FROM messages m
     LEFT JOIN vectors v ON v.guild_id = m.guild_id AND v.message_id = m.id AND v.space_id = {{space}}
     LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
-    WHERE {{condition}}
+    WHERE {_ASKED}
 """  # noqa: S608  # constants
 _SKETCHES = f"""
-    SELECT m.id, s.sketch FROM {_ASKED}
+    SELECT m.id, s.sketch FROM messages m
     LEFT JOIN vectors v ON v.guild_id = m.guild_id AND v.message_id = m.id AND v.space_id = {{space}}
     LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
-    WHERE {{condition}}
+    WHERE {_ASKED}
 """  # noqa: S608  # constants
 _SAME_CHANNEL = "FROM messages n WHERE n.guild_id = $1 AND n.channel_id = m.channel_id"
 _NEIGHBOURS = f"""
-    SELECT m.id, before.ids, after.id, r.id, answer.id FROM {_ASKED}
+    SELECT m.id, before.ids, after.id, r.id, answer.id FROM messages m
     LEFT JOIN LATERAL (
         SELECT array_agg(b.id ORDER BY b.id DESC) AS ids
         FROM (SELECT n.id {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 2) b
@@ -48,7 +48,7 @@ _NEIGHBOURS = f"""
     LEFT JOIN LATERAL (SELECT n.id {_SAME_CHANNEL} AND n.id > m.id ORDER BY n.id LIMIT 1) after ON true
     LEFT JOIN messages r ON r.guild_id = $1 AND r.id = m.reply_to AND r.channel_id = m.channel_id
     LEFT JOIN LATERAL (SELECT n.id {_SAME_CHANNEL} AND n.reply_to = m.id ORDER BY n.id LIMIT 1) answer ON true
-    WHERE {{condition}}
+    WHERE {_ASKED}
 """  # noqa: S608  # constants
 
 # Steps from one distinct author and name to the next along the index: as many steps as names, however many messages.
@@ -89,8 +89,8 @@ GUILDS: Final = "SELECT guild_id FROM guilds"
 """The only statement that reads across guilds: which there are."""
 _SIZES = """
     SELECT g.guild_id, g.documents,
-        (SELECT min(m.created_us) FROM messages m WHERE m.guild_id = g.guild_id),
-        (SELECT max(m.created_us) FROM messages m WHERE m.guild_id = g.guild_id)
+        (SELECT min(m.created_us) FROM messages m WHERE m.guild_id = $1),
+        (SELECT max(m.created_us) FROM messages m WHERE m.guild_id = $1)
     FROM guilds g WHERE g.guild_id = $1
 """
 # Two ranges of the index rather than one test of every message.

@@ -35,6 +35,8 @@ LARGEST_INDEXED: Final = 4000
 """Dimensions that pgvector's HNSW index takes; longer vectors are compared one by one."""
 EF_SEARCH: Final = 150
 """Candidates that a walk through the HNSW index keeps in sight."""
+INDEX_S: Final = 6 * 3600.0
+"""Seconds that building the index of a new space may take where vectors are there already."""
 LEASE_S: Final = 90
 """Seconds that messages stay claimed: of a process that was killed, others take them up after that."""
 
@@ -42,6 +44,8 @@ _INDEX = """
     CREATE INDEX IF NOT EXISTS vectors_in_space_{space} ON vectors
     USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) WITH (m = 16, ef_construction = 64) WHERE space_id = {space}
 """
+# In one go it takes 24 s for 100,000 vectors; built beside writes, one by one, several times that.
+_UNHURRIED = "SELECT set_config('statement_timeout', '0', true), set_config('maintenance_work_mem', '512MB', true)"
 _PUT_SPACE = "INSERT INTO spaces (key, dim, sketch_dim) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING"
 _SPACE = "SELECT id, key, dim, sketch_dim FROM spaces WHERE key = $1"
 _SIZE = """
@@ -132,7 +136,8 @@ async def put_space(connection: Connection, key: str, dim: int, sketch_dim: int)
     await connection.execute(_PUT_SPACE, key, dim, sketch_dim)
     space = SpaceInUse(*await connection.fetchrow(_SPACE, key))
     if dim <= LARGEST_INDEXED:
-        await connection.execute(_INDEX.format(space=space.id, dim=space.dim))
+        await connection.execute(_UNHURRIED)
+        await connection.execute(_INDEX.format(space=space.id, dim=space.dim), timeout=INDEX_S)
     return space
 
 

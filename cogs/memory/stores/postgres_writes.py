@@ -79,11 +79,11 @@ _NEXT = """
 _TEXTS = """
     SELECT m.id, m.channel_id, m.author_id, m.created_us, m.flags, m.author_name, m.author_handle, m.content, m.extra,
         p.content AS previous
-    FROM unnest($2::bigint[]) j (id) JOIN messages m ON m.guild_id = $1 AND m.id = j.id
-    LEFT JOIN LATERAL (
+    FROM messages m LEFT JOIN LATERAL (
         SELECT b.content FROM messages b WHERE b.guild_id = $1 AND b.channel_id = m.channel_id AND b.id < m.id
         ORDER BY b.id DESC LIMIT 1
     ) p ON true
+    WHERE m.guild_id = $1 AND m.id = ANY ($2::bigint[])
 """
 _ENTRIES = """
     SELECT s.length, tsvector_to_array(s.words) FROM search s
