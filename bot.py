@@ -49,15 +49,10 @@ def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
 
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
     """Carry out a command that needs no Discord; return the exit code."""
-    from cogs.memory.surface.cli.upkeep_commands import COMMANDS, upkeep
+    from cogs.memory.surface.cli.upkeep_commands import COMMANDS
 
-    if arguments.command in COMMANDS:
-        if settings.databases:
-            raise StoreError(
-                f"bot.py {arguments.command} is for a memory in a folder; this one is in MEMORY_DATABASE: use the "
-                "server's own tools, such as pg_dump, or unset it."
-            )
-        return await upkeep(arguments, Path(settings.memory_data), settings.database_key())
+    if arguments.command in (*COMMANDS, "migrate"):
+        return await run_upkeep(arguments, settings)
     from cogs.memory.memory_service import MemoryService, check_query
     from cogs.memory.model_loading import model_sources
 
@@ -96,6 +91,22 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
             return await local_console(memory, chat, with_sample=not settings.databases)
         finally:
             await chat.close()
+
+
+async def run_upkeep(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Carry out a command that is about the database as a whole; return the exit code."""
+    if arguments.command == "migrate":
+        from cogs.memory.surface.cli.migrate_command import migrate
+
+        return await migrate(arguments.to, settings)
+    if settings.databases:
+        raise StoreError(
+            f"bot.py {arguments.command} is for a memory in a folder; this one is in MEMORY_DATABASE: use the server's "
+            "own tools, such as pg_dump, or unset it."
+        )
+    from cogs.memory.surface.cli.upkeep_commands import upkeep
+
+    return await upkeep(arguments, Path(settings.memory_data), settings.database_key())
 
 
 def _reranker_asked(arguments: argparse.Namespace) -> str | None:

@@ -280,7 +280,7 @@ class Settings(BaseSettings):
     @field_validator("memory_database")
     @classmethod
     def _are_databases(cls, database: SecretStr | None) -> SecretStr | None:
-        _require(database is None or all(map(is_database, _addresses(database.get_secret_value()))))
+        _require(database is None or bool(database_addresses(database.get_secret_value())))
         return database
 
     @field_validator("memory_profile")
@@ -346,9 +346,10 @@ class Settings(BaseSettings):
         return lines[0].strip()
 
 
-def is_database(address: str) -> bool:
-    """Whether it is an address of a PostgreSQL database."""
-    return bool(_DATABASE.fullmatch(address))
+def database_addresses(text: str) -> tuple[str, ...]:
+    """The addresses of PostgreSQL databases in a list with commas between them; none if it is anything else."""
+    addresses = _addresses(text)
+    return addresses if all(map(_DATABASE.fullmatch, addresses)) else ()
 
 
 def _addresses(text: str) -> tuple[str, ...]:

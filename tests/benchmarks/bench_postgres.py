@@ -297,7 +297,7 @@ async def run(count: int, minutes: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="memory-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         server = None if given else start(folder)
-        dsn = given or str(server.get_uri())
+        dsn = str(server.get_uri()) if server else str(given)
         await drop_schema(dsn, SCHEMA)
         bench = Bench(dsn, count, server.get_pid() if server else None)
         await bench.run()

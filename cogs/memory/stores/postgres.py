@@ -96,6 +96,11 @@ class PostgresStore:
         self._running: set[asyncio.Task[Any]] = set()
 
     @property
+    def connections(self) -> PostgresConnections:
+        """The connections to the server, for what is moved as a whole."""
+        return self._connections
+
+    @property
     def server(self) -> str:
         """Host and database, fit to be shown."""
         return self._connections.server
@@ -123,7 +128,14 @@ class PostgresStore:
 
     async def use_space(self, space: Space) -> None:
         """Make ``space`` the current one, also for other processes that come after."""
-        await self._finish(self._use_space(space))
+        await self.take_space(space.key, space.dim, space.sketch_dim)
+
+    async def take_space(self, key: str, dim: int, sketch_dim: int, *, indexed: bool = True) -> None:
+        """Make a space the current one of which only this much is known, as when a memory is moved.
+
+        Without an index many vectors are stored several times as fast, and found by comparing all.
+        """
+        await self._finish(self._use_space(key, dim, sketch_dim, indexed=indexed))
 
     async def upsert(self, messages: Sequence[StoredMessage]) -> UpsertResult:
         """Store new messages and replace changed ones; an older edit of a known message counts as unchanged.
@@ -242,9 +254,9 @@ class PostgresStore:
     def _space_id(self) -> int:
         return vectors.NO_SPACE if self._space is None else self._space.id
 
-    async def _use_space(self, space: Space) -> None:
+    async def _use_space(self, key: str, dim: int, sketch_dim: int, *, indexed: bool) -> None:
         async with self._connections.transaction() as connection:
-            used = await vectors.put_space(connection, space.key, space.dim, space.sketch_dim)
+            used = await vectors.put_space(connection, key, dim, sketch_dim, indexed=indexed)
             last = await connection.fetchval(reads.SETTING, _STORE, _SPACE_KEY)
             if last != str(used.id):
                 await writes.put_setting(connection, _STORE, _SPACE_KEY, str(used.id))

@@ -130,12 +130,12 @@ def require_space(space: SpaceInUse | None) -> SpaceInUse:
     return space
 
 
-async def put_space(connection: Connection, key: str, dim: int, sketch_dim: int) -> SpaceInUse:
+async def put_space(connection: Connection, key: str, dim: int, sketch_dim: int, *, indexed: bool = True) -> SpaceInUse:
     """A space with its index, new or known; for one process at a time, as indexes are made."""
     await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
     await connection.execute(_PUT_SPACE, key, dim, sketch_dim)
     space = SpaceInUse(*await connection.fetchrow(_SPACE, key))
-    if dim <= LARGEST_INDEXED:
+    if indexed and dim <= LARGEST_INDEXED:
         await connection.execute(_UNHURRIED)
         await connection.execute(_INDEX.format(space=space.id, dim=space.dim), timeout=INDEX_S)
     return space

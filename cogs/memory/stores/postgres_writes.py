@@ -173,7 +173,7 @@ async def delete(connection: Connection, guild_id: int, ids: Sequence[int]) -> l
             await connection.execute(_DELETE.format(table=table, key=key), guild_id, stored)
         after = await _next_ids(connection, guild_id, rows)
         await _reindex(connection, guild_id, number, after, removed=stored)
-    await connection.execute(_BURY, guild_id, list(ids))
+    await bury(connection, guild_id, ids)
     return stored
 
 
@@ -190,8 +190,18 @@ async def erase(
         await connection.execute(_FORGET_CHANNELS, guild_id, channel_id)
     elif channel_id is None:
         until = max([now_us, *(row[1] for row in doomed)])
-        await connection.execute(_FORGET_AUTHOR, guild_id, author_id, until)
+        await forget_author(connection, guild_id, author_id, until)
     return len(ids)
+
+
+async def bury(connection: Connection, guild_id: int, ids: Sequence[int]) -> None:
+    """Leave tombstones."""
+    await connection.execute(_BURY, guild_id, list(ids))
+
+
+async def forget_author(connection: Connection, guild_id: int, author_id: int, until_us: int) -> None:
+    """Refuse an author's messages up to a moment."""
+    await connection.execute(_FORGET_AUTHOR, guild_id, author_id, until_us)
 
 
 async def put_channels(connection: Connection, guild_id: int, channels: Iterable[ChannelInfo]) -> None:

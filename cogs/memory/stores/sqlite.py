@@ -75,6 +75,11 @@ class SqliteStore:
         self._eraser = Eraser(self._connections, self._vectors, self._folder)
         self._running: set[asyncio.Task[Any]] = set()
 
+    @property
+    def connections(self) -> Connections:
+        """The connections to the database, for what is moved as a whole."""
+        return self._connections
+
     async def open(self) -> None:
         """Lock the folder, migrate, and start to rebuild the vector index of the space used last.
 
@@ -115,7 +120,11 @@ class SqliteStore:
 
     async def use_space(self, space: Space) -> None:
         """Make ``space`` the current one; the index of its vectors is rebuilt in the background."""
-        await self._finish(self._use_space(space))
+        await self.take_space(space.key, space.dim, space.sketch_dim)
+
+    async def take_space(self, key: str, dim: int, sketch_dim: int) -> None:
+        """Make a space the current one of which only this much is known, as when a memory is moved."""
+        await self._finish(self._use_space(key, dim, sketch_dim))
 
     async def upsert(self, messages: Sequence[StoredMessage]) -> UpsertResult:
         """Store new messages and replace changed ones; an older edit of a known message counts as unchanged.
@@ -238,12 +247,12 @@ class SqliteStore:
 
     # --- the writes' bodies: transaction and index in step under the write lock
 
-    async def _use_space(self, space: Space) -> None:
+    async def _use_space(self, key: str, dim: int, sketch_dim: int) -> None:
         async with self._connections.write_lock:
             async with self._connections.transaction() as writer:
-                number = await writes.put_space(writer, space.key, space.dim, space.sketch_dim)
+                number = await writes.put_space(writer, key, dim, sketch_dim)
                 await writes.put_setting(writer, _STORE, _SPACE_KEY, str(number))
-            await self._vectors.use(SpaceInUse(number, space.key, space.dim, space.sketch_dim))
+            await self._vectors.use(SpaceInUse(number, key, dim, sketch_dim))
 
     async def _use_last_space(self) -> None:
         number = await reads.get_setting(self._connections, _STORE, _SPACE_KEY)

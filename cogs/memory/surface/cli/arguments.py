@@ -50,6 +50,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     _add_restore(command("restore", "put a backup back; what was forgotten since stays forgotten"))
     command("encrypt", "encrypt the database with the key in MEMORY_KEY or MEMORY_KEY_FILE")
     command("decrypt", "turn an encrypted database into a plain one")
+    migrate = command("migrate", "move the whole memory to a PostgreSQL server, or back into a folder")
+    migrate.add_argument(
+        "--to",
+        required=True,
+        metavar="postgresql://…|DIR",
+        help="a server (from the data folder), or a folder (from the server in MEMORY_DATABASE)",
+    )
     command("doctor", "show hardware, profile, models and data folder, and test them")
     command("health", "tell whether the bot on the data folder is alive and connected; exit code 1 if not")
     arguments = parser.parse_args(argv)
