@@ -11,16 +11,36 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
+from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.sqlite import SqliteStore
-from tests.stores.samples import GUILD, OTHER_SPACE, SPACE, START, embedding, message, scope, vector
+from tests.postgres_server import TEST_SCHEMA
+from tests.stores.samples import (
+    GUILD,
+    OTHER_SPACE,
+    SPACE,
+    START,
+    check_counts,
+    embedding,
+    emptied,
+    message,
+    scope,
+    vector,
+)
 from tests.stores.test_sqlite import check_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from cogs.memory.records import Embedding, Space, StoredMessage
+    from cogs.memory.stores import MemoryStore
 
 IDS = st.integers(1, 12)
 CHANNELS = (10, 11)
@@ -43,12 +63,22 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="discord-memory-"))
         self.runner = asyncio.Runner()
-        self.store = SqliteStore(self.folder)
+        self.store: MemoryStore = self.make_store()
         self.live: dict[int, Live] = {}
         self.dead: set[int] = set()
         self.forgotten: set[int] = set()
         self.space = SPACE
         self.clock = 0
+        self.is_open = False
+
+    def make_store(self) -> MemoryStore:
+        return SqliteStore(self.folder)
+
+    async def check_entries(self) -> None:
+        """As many entries of the word index as messages."""
+        assert isinstance(self.store, SqliteStore)
+        [[count]] = await self.store._connections.read("SELECT count(*) FROM message_search_docsize")
+        assert count == len(self.live)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
@@ -57,6 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.run(self.store.open())
         self.run(self.store.use_space(self.space))
+        self.is_open = True
 
     @rule(
         ids=st.lists(IDS, min_size=1, max_size=5),
@@ -127,13 +158,13 @@ class StoreMachine(RuleBasedStateMachine):
         if crash:
             shutil.rmtree(self.folder)
             self.folder = copy
-        self.store = SqliteStore(self.folder)
+        self.store = self.make_store()
         self.run(self.store.open())
         self.run(self.store.use_space(self.space))
 
     @invariant()
     def the_store_holds_what_the_model_holds(self) -> None:
-        if self.store._connections._writer is not None:
+        if self.is_open:
             self.run(self._compare())
 
     async def _compare(self) -> None:
@@ -151,8 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
             if word.isascii():
                 expected |= {i for i in self.live if self._before(i) == word}
             assert hits == expected
-        [[count]] = await store._connections.read("SELECT count(*) FROM message_search_docsize")
-        assert count == len(self.live)
+        await self.check_entries()
 
     def teardown(self) -> None:
         self.run(self.store.close())
@@ -170,6 +200,38 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _put(self, embeddings: list[Embedding]) -> int:
         return int(self.run(self.store.put_embeddings(embeddings)))
+
+
+class PostgresMachine(StoreMachine):
+    """The same beside a server."""
+
+    dsn = ""
+
+    def make_store(self) -> MemoryStore:
+        return PostgresStore(self.dsn, schema=TEST_SCHEMA)
+
+    @initialize()
+    def start(self) -> None:
+        assert isinstance(self.store, PostgresStore)
+        self.run(emptied(self.store))
+        self.run(self.store.use_space(self.space))
+        self.is_open = True
+
+    async def check_entries(self) -> None:
+        assert isinstance(self.store, PostgresStore)
+        await check_counts(self.store)
+
+
+def test_the_server_holds_what_the_model_holds(postgres_dsn: str) -> None:
+    class Machine(PostgresMachine):
+        dsn = postgres_dsn
+
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=4, stateful_step_count=20, deadline=None, derandomize=True, print_blob=True, database=None
+        ),
+    )
 
 
 TestStoreMachine = StoreMachine.TestCase

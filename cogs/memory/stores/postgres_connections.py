@@ -178,16 +178,22 @@ class PostgresConnections:
             if self._pool is None:
                 raise StoreError(CLOSED) from error
             raise StoreUnreachable(lost) from error
-        except OSError as error:
+        except (OSError, asyncpg.InternalClientError) as error:
             raise StoreUnreachable(lost) from error
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             raise StoreError(CLOSED)
+        import asyncpg
+
         with self.errors():
             async with self._pool.acquire(timeout=CONNECT_S) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:  # a server that ended the session between two statements
+                    connection.terminate()
+                    raise
 
     @property
     def _search_path(self) -> str:
