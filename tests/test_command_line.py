@@ -256,3 +256,30 @@ def test_a_command_that_is_stopped_in_the_middle_did_not_succeed(tmp_path: Path)
     ):
         importing.terminate()
         assert importing.wait(timeout=30) == -signal.SIGTERM
+
+
+class TestDatabase:
+    """What the commands say about a memory on a server; what they do with one is asked in tests/stores."""
+
+    @pytest.mark.parametrize(
+        ("command", "sentence"),
+        [
+            (["migrate", "--to", "mysql://x/y"], "address of a PostgreSQL database"),
+            (["migrate", "--to", "folder"], "MEMORY_DATABASE is not set"),
+            (["migrate", "--to", "postgresql://u:s3cret@127.0.0.1:9/x"], "There is no memory in"),
+        ],
+    )
+    def test_a_move_that_cannot_be_is_refused_in_a_sentence(
+        self, command: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert bot.main([*command, "--data", str(tmp_path / "none")]) == 1
+        error = " ".join(capsys.readouterr().err.split())
+        assert sentence in error
+        assert "s3cret" not in error
+
+    def test_a_backup_of_a_server_is_the_servers(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("MEMORY_DATABASE", "postgresql://u:s3cret@127.0.0.1:9/x")
+        assert bot.main(["backup", str(tmp_path)]) == 1
+        assert "pg_dump" in capsys.readouterr().err

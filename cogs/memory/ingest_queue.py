@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ RETRY_S = 5.0
 """Pause before a failed store or model is tried again."""
 NO_MEMORY = "The machine has no memory left."
 EMBEDDER_FAILED = "The embedder failed; the log has why. What is new is found by its words."
+LOOK_AGAIN_S = 60.0
+"""Pause after which messages that wait are looked for unasked: another process may have died while it embedded some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,9 @@ class IngestQueue:
 
     async def _embed_backlog(self) -> None:
         while True:
-            await self._work.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._work.wait()
             self._work.clear()
             try:
                 while messages := await self._embed_batch():

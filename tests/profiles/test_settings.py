@@ -327,3 +327,15 @@ def test_every_exported_name_exists_and_others_do_not() -> None:
         assert getattr(profiles, name)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         profiles.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_several_databases_are_told_apart_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = "postgresql://u:s3cret@a,b:5432/x, postgres://u:s3cret@c/x?sslmode=require"
+    monkeypatch.setenv("MEMORY_DATABASE", both)
+    found = load_settings(env_file=None)
+    assert found.databases == ("postgresql://u:s3cret@a,b:5432/x", "postgres://u:s3cret@c/x?sslmode=require")
+    assert "s3cret" not in f"{found!r}{found}"
+    monkeypatch.setenv("MEMORY_DATABASE", "mysql://u:s3cret@a/x")
+    with pytest.raises(SettingsError, match="MEMORY_DATABASE must be an address") as caught:
+        load_settings(env_file=None)
+    assert "s3cret" not in str(caught.value)

