@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +87,7 @@ def in_scope(m: StoredMessage, where: Scope) -> bool:
     )
 
 
-TABLES = (
-    *("guilds", "messages", "search", "terms", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),
-)
+TABLES = (*("guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),)
 
 
 async def emptied(store: PostgresStore) -> PostgresStore:
@@ -102,16 +99,8 @@ async def emptied(store: PostgresStore) -> PostgresStore:
 
 
 async def check_counts(store: PostgresStore) -> None:
-    """What is counted along the way is what counting finds."""
-    stored = await store.connections.read("SELECT g.number, g.documents, g.tokens, g.guild_id FROM guilds g")
-    for number, documents, tokens, guild in stored:
-        entries = await store.connections.read(
-            "SELECT length, tsvector_to_array(words) FROM search WHERE guild_id = $1", guild
-        )
-        assert (documents, tokens) == (len(entries), sum(length for length, _ in entries))
-        expected = Counter(lexeme for _, lexemes in entries for lexeme in lexemes)
-        counted = await store.connections.read("SELECT term, documents FROM terms WHERE guild_id = $1", guild)
-        assert {f"{number}:{term}": count for term, count in counted} == dict(expected)
-        for table in ("messages", "vectors"):
+    """What is counted along the way is what counting finds, and every message has its entry and its vector's row."""
+    for documents, guild in await store.connections.read("SELECT g.documents, g.guild_id FROM guilds g"):
+        for table in ("messages", "search", "vectors"):
             [[count]] = await store.connections.read(f"SELECT count(*) FROM {table} WHERE guild_id = $1", guild)
-            assert count == documents
+            assert count == documents, table

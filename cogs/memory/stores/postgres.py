@@ -21,6 +21,7 @@ from cogs.memory.stores.postgres_migrations import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,7 +52,6 @@ _PARTITIONS = """
         UNION ALL SELECT s.tableoid FROM search s WHERE s.guild_id = $1
         UNION ALL SELECT v.tableoid FROM vectors v WHERE v.guild_id = $1
         UNION ALL SELECT k.tableoid FROM sketches k WHERE k.guild_id = $1
-        UNION ALL SELECT t.tableoid FROM terms t WHERE t.guild_id = $1
     ) p
 """
 _PENDING = "SELECT guild_id FROM guilds WHERE pending"
@@ -235,6 +235,10 @@ class PostgresStore:
     async def channels(self, guild_id: int) -> list[ChannelInfo]:
         """All channels of a guild with messages or a name (one without a name has an empty one)."""
         return await reads.channels(self._connections, guild_id)
+
+    async def oldest(self, scope: Scope) -> datetime | None:
+        """When the oldest message in the scope's channels was written; None if there is none."""
+        return await reads.oldest(self._connections, scope)
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes, of one guild or of all; the index is never behind, it changes with the rows."""

@@ -18,6 +18,7 @@ from cogs.memory.stores.postgres_rows import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from datetime import datetime
 
     from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.stores.postgres_connections import Connection, PostgresConnections
@@ -106,6 +107,11 @@ _MESSAGES = f"SELECT {READ_COLUMNS} FROM messages m WHERE m.guild_id = $1 AND m.
 _ITERATE = f"""
     SELECT {READ_COLUMNS} FROM messages m WHERE m.guild_id = $1 AND m.id > $2{{author}} ORDER BY m.id LIMIT $3
 """  # noqa: S608  # constants
+_OLDEST = """
+    SELECT min(first.created_us) FROM unnest($2::bigint[]) c (id) CROSS JOIN LATERAL (
+        SELECT m.created_us FROM messages m WHERE m.guild_id = $1 AND m.channel_id = c.id ORDER BY m.id LIMIT 1
+    ) first
+"""
 SETTING: Final = "SELECT value FROM settings WHERE guild_id = $1 AND key = $2"
 
 
@@ -168,6 +174,14 @@ async def channels(connections: PostgresConnections, guild_id: int) -> list[Chan
     """All channels with messages or a name."""
     rows = await connections.read(_CHANNELS, guild_id)
     return [ChannelInfo(channel_id, guild_id, text_out(name), parent_id) for channel_id, name, parent_id in rows]
+
+
+async def oldest(connections: PostgresConnections, scope: Scope) -> datetime | None:
+    """The time of the oldest message in the scope's channels; within a channel ids are in order of time."""
+    arguments = Arguments()
+    channel_condition(scope, "m", arguments)
+    [[moment]] = await connections.read(_OLDEST, *arguments.values)
+    return None if moment is None else to_datetime(moment)
 
 
 async def guilds(connections: PostgresConnections) -> list[int]:

@@ -1,59 +1,57 @@
-"""Keyword search on PostgreSQL: a bounded set of matches, ranked by BM25 as the embedded engine ranks.
+"""Keyword search on PostgreSQL: a bounded set of matches, ranked as the embedded engine ranks.
 
-PostgreSQL's own ranks know no document frequencies. They are counted apart, by guild, as messages come and go;
-``ts_rank_cd`` of a single word or phrase is the sum of the weights of its places, which is BM25's term frequency.
+A term counts by how rare it is among the messages that the asker may read, and by where it stands. PostgreSQL's own
+ranks know no rarity.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.records import Hit
 from cogs.memory.stores.postgres_rows import Arguments, scope_condition
 from cogs.memory.stores.search_words import PAIR, SearchTerm, search_terms, words_of
-from cogs.memory.stores.term_budget import MATCH_BUDGET, affordable
+from cogs.memory.stores.term_budget import (
+    BESIDE_WEIGHT,
+    MATCH_BUDGET,
+    MOST_COUNTED,
+    TEXT_WEIGHT,
+    affordable,
+    rarity,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from cogs.memory.records import Scope
     from cogs.memory.stores.postgres_connections import PostgresConnections
 
-K1: Final = 1.2
-B: Final = 0.75
-"""BM25's parameters, those of FTS5."""
-_LEAST_IDF: Final = 1e-6
-_TERM_SCORE: Final = """(
-    SELECT {weight}::float8 * tf / (tf + {length})
-    FROM (SELECT ts_rank_cd('{{1.0, 0.3, 0.5, 1.0}}', words, {query}::tsquery) AS tf) f
-)"""
-"""Weights of D, C, B, A: pairs of characters, the message before, the author, the content."""
 _GAP: Final = 2
 """Between the places of two columns, so that no phrase reaches from one into the next."""
+_MOST_PLACES: Final = 255
+"""Places of one word that PostgreSQL keeps."""
 
-_GUILD = "SELECT number, documents, tokens FROM guilds WHERE guild_id = $1"
-_FREQUENCIES = "SELECT term, documents FROM terms WHERE guild_id = $1 AND term = ANY ($2::text[])"
-_COUNT_MATCHES = """
+_GUILD = "SELECT number FROM guilds WHERE guild_id = $1"
+_MESSAGES = "SELECT count(*) FROM (SELECT FROM messages m WHERE {condition} LIMIT {most}) counted"
+_FREQUENCIES = """
     SELECT (SELECT count(*) FROM (
-        SELECT FROM search s WHERE s.guild_id = $1 AND s.words @@ q.query::tsquery LIMIT $3
-    ) matches) FROM unnest($2::text[]) WITH ORDINALITY q (query, place) ORDER BY q.place
+        SELECT FROM search s WHERE {condition} AND s.words @@ q.query::tsquery LIMIT {most}
+    ) matches) FROM unnest({queries}::text[]) WITH ORDINALITY q (query, place) ORDER BY q.place
 """
-# The newest matches are ranked when there are too many. Sorted by an expression, so that the word index is the way in;
-# a word in very many messages is found faster by going back in time.
+# The newest matches are ranked when there are too many. Sorted by an expression, so that the word index is the way in.
 _RANKED = """
     WITH matches AS MATERIALIZED (
-        SELECT s.message_id, s.length, s.words FROM search s
-        WHERE {condition} AND s.words @@ {query}::tsquery
-        ORDER BY s.message_id{by_words} DESC LIMIT {most}
+        SELECT s.message_id, s.words FROM search s WHERE {condition} AND s.words @@ {query}::tsquery
+        ORDER BY s.message_id + 0 DESC LIMIT {most}
     )
-    SELECT message_id, {score} AS score FROM matches ORDER BY score DESC, message_id DESC LIMIT {limit}
+    SELECT message_id, ({score})::float8 AS score FROM matches ORDER BY score DESC, message_id DESC LIMIT {limit}
 """
+_TERM_SCORE = "CASE WHEN words @@ {query}::tsquery THEN {weight}::float8 ELSE 0 END"
 
 
-class SearchEntry:
-    """The words of one message as the database keeps them: ``words`` as a tsvector's text, ``length`` in words.
+def search_entry(number: int, content: str, author: str, previous: str, pairs: str) -> str:
+    """The words of one message as a tsvector's text.
 
     Args:
         number: of the guild; stands before each word, so that a search meets no entry of another guild.
@@ -62,38 +60,26 @@ class SearchEntry:
         previous: the message before it in the channel.
         pairs: the pairs of characters of all but the message before.
     """
-
-    __slots__ = ("length", "terms", "words")
-
-    def __init__(self, number: int, content: str, author: str, previous: str, pairs: str) -> None:
-        columns = (
-            ("A", words_of(content)),
-            ("B", words_of(author)),
-            ("C", words_of(previous)),
-            ("D", [PAIR + token for token in pairs.split()]),
-        )
-        places: dict[str, list[str]] = {}
-        place = 1
-        for label, words in columns:
-            for word in words:
-                places.setdefault(word, []).append(f"{place}{label}")
-                place += 1
-            place += _GAP
-        self.terms = places.keys()
-        self.length = place - 1 - len(columns) * _GAP
-        # 255 places of a word are all that PostgreSQL keeps.
-        self.words = " ".join(f"'{number}:{word}':{','.join(where[:255])}" for word, where in places.items())
-
-
-def terms_in(lexemes: Iterable[str]) -> list[str]:
-    """The words of an entry's lexemes, without the guild's number."""
-    return [lexeme.partition(":")[2] for lexeme in lexemes]
+    columns = (
+        ("A", words_of(content)),
+        ("B", words_of(author)),
+        ("C", words_of(previous)),
+        ("D", [PAIR + token for token in pairs.split()]),
+    )
+    places: dict[str, list[str]] = {}
+    place = 1
+    for label, words in columns:
+        for word in words:
+            places.setdefault(word, []).append(f"{place}{label}")
+            place += 1
+        place += _GAP
+    return " ".join(f"'{number}:{word}':{','.join(where[:_MOST_PLACES])}" for word, where in places.items())
 
 
 async def search(
     connections: PostgresConnections, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float
 ) -> list[Hit]:
-    """The best keyword matches in scope.
+    """The best keyword matches in scope, by how rare their words are there.
 
     Raises:
         StoreTimeout: the deadline passed.
@@ -109,62 +95,61 @@ async def search(
     guilds = await connections.read(_GUILD, arguments.values[0], deadline_s=deadline_s)
     if not guilds:
         return []
-    number, documents, tokens = guilds[0]
-    counts = await _frequencies(connections, arguments.values[0], number, wanted, end - loop.time())
+    number = guilds[0][0]
+    total = await _messages(connections, scope, end - loop.time())
+    counts = await _frequencies(connections, scope, [_query(number, term) for term in wanted], end - loop.time())
     kept = affordable(counts, MATCH_BUDGET)
     if not kept:
         return []
-    queries = [_query(number, wanted[position]) for position in kept]
-    most = MATCH_BUDGET
+    scored = [(wanted[position], rarity(counts[position], total)) for position in kept]
     sql = _RANKED.format(
         condition=condition,
-        query=arguments.add(" | ".join(queries)),
-        by_words="" if counts[kept[-1]] > most else " + 0",
-        most=arguments.add(most),
-        score=_score(queries, [counts[p] for p in kept], documents, max(1.0, tokens / max(1, documents)), arguments),
+        query=arguments.add(" | ".join(_query(number, term) for term, _ in scored)),
+        most=arguments.add(MATCH_BUDGET),
+        score=_score(number, scored, arguments),
         limit=arguments.add(limit),
     )
-    rows = await connections.read(sql, *arguments.values, deadline_s=max(0.01, end - loop.time()))
+    rows = await connections.read(sql, *arguments.values, deadline_s=_left(end))
     return [Hit(message_id, score) for message_id, score in rows]
 
 
+async def _messages(connections: PostgresConnections, scope: Scope, deadline_s: float) -> int:
+    """How many messages the scope holds, as far as that matters."""
+    arguments = Arguments()
+    condition = scope_condition(scope, "m", arguments)
+    sql = _MESSAGES.format(condition=condition, most=arguments.add(MOST_COUNTED))
+    [[count]] = await connections.read(sql, *arguments.values, deadline_s=max(0.01, deadline_s))
+    return int(count)
+
+
 async def _frequencies(
-    connections: PostgresConnections, guild_id: object, number: int, wanted: Sequence[SearchTerm], deadline_s: float
+    connections: PostgresConnections, scope: Scope, queries: Sequence[str], deadline_s: float
 ) -> list[int]:
-    """In how many messages of the guild each term stands; phrases and beginnings are counted up to the budget."""
-    rows = await connections.read(
-        _FREQUENCIES, guild_id, list({word for term in wanted for word in term.words}), deadline_s=deadline_s
+    """In how many messages of the scope each term stands, counted up to the budget."""
+    arguments = Arguments()
+    condition = scope_condition(scope, "s", arguments)
+    sql = _FREQUENCIES.format(
+        condition=condition, queries=arguments.add(list(queries)), most=arguments.add(MATCH_BUDGET)
     )
-    of_word: dict[str, int] = dict(rows)
-    counts = {t: of_word.get(t.words[0], 0) for t in wanted if len(t.words) == 1 and not t.is_prefix}
-    others = [term for term in wanted if term not in counts and _may_stand(term, of_word)]
-    if others:
-        queries = [_query(number, term) for term in others]
-        rows = await connections.read(_COUNT_MATCHES, guild_id, queries, MATCH_BUDGET, deadline_s=deadline_s)
-        counts |= {term: row[0] for term, row in zip(others, rows, strict=True)}
-    return [counts.get(term, 0) for term in wanted]
+    return [row[0] for row in await connections.read(sql, *arguments.values, deadline_s=max(0.01, deadline_s))]
 
 
-def _may_stand(term: SearchTerm, of_word: Mapping[str, int]) -> bool:
-    return term.is_prefix or all(of_word.get(word) for word in term.words)
+def _left(end: float) -> float:
+    return max(0.01, end - asyncio.get_running_loop().time())
 
 
-def _query(number: int, term: SearchTerm) -> str:
+def _query(number: int, term: SearchTerm, labels: str = "") -> str:
+    """A term as a tsquery, in the columns of some labels or in all."""
     if term.is_prefix:
-        return f"'{number}:{term.words[0]}':*"
-    return "(" + " <-> ".join(f"'{number}:{word}'" for word in term.words) + ")"
+        return f"'{number}:{term.words[0]}':*{labels}"
+    label = f":{labels}" if labels else ""
+    return "(" + " <-> ".join(f"'{number}:{word}'{label}" for word in term.words) + ")"
 
 
-def _score(queries: Sequence[str], counts: Sequence[int], documents: int, average: float, arguments: Arguments) -> str:
-    """BM25 as SQL: the sum over the terms of idf · tf · (k1 + 1) / (tf + k1 · (1 - b + b · length / average))."""
-    length = f"{K1} * (1 - {B} + {B} * length / {arguments.add(average)}::float8)"
+def _score(number: int, scored: Sequence[tuple[SearchTerm, float]], arguments: Arguments) -> str:
+    """The sum over the terms of their rarity, once for the text and once for what stands beside it."""
     return " + ".join(
-        _TERM_SCORE.format(
-            weight=arguments.add(_idf(documents, count) * (K1 + 1)), query=arguments.add(query), length=length
-        )
-        for query, count in zip(queries, counts, strict=True)
+        _TERM_SCORE.format(query=arguments.add(_query(number, term, labels)), weight=arguments.add(weight * rare))
+        for term, rare in scored
+        for labels, weight in (("AD", TEXT_WEIGHT), ("BC", BESIDE_WEIGHT))
     )
-
-
-def _idf(documents: int, count: int) -> float:
-    return max(_LEAST_IDF, math.log((documents - count + 0.5) / (count + 0.5))) if documents >= count else _LEAST_IDF

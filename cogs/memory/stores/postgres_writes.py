@@ -2,20 +2,19 @@
 
 Each begins with the guild's row locked (`lock_guild`), so that writers of one guild come one after the other. A change
 of messages ends with `_reindex`: it writes anew the search entries of the messages themselves and, because an entry
-also holds what was said before, of the one after each, and carries the difference into the counts of words.
+also holds what was said before, of the one after each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores.message_rows import MessageRow, edited, latest_by_id
 from cogs.memory.stores.postgres_connections import columns
 from cogs.memory.stores.postgres_rows import PLAIN_COLUMNS, author_key, stored_values, text_in, text_out
-from cogs.memory.stores.postgres_search import SearchEntry, terms_in
+from cogs.memory.stores.postgres_search import search_entry
 from cogs.memory.stores.postgres_vectors import lock_vectors
 from cogs.memory.stores.unspaced_scripts import segments
 
@@ -31,7 +30,7 @@ _IN_THREAD: Final = 50
 """From so many messages on, words are cut in a thread: the event loop has others to serve."""
 
 _TYPES = {
-    "content_hash": "bytea", "flags": "integer", "length": "integer", "words": "text",
+    "content_hash": "bytea", "flags": "integer", "words": "text",
     **dict.fromkeys(("author_name", "author_handle", "content", "extra", "attachments"), "text"),
 }  # fmt: skip
 _WRITTEN = (*(name for name in PLAIN_COLUMNS if name != "guild_id"), "author_key")
@@ -50,7 +49,7 @@ def _assigned(names: Sequence[str]) -> str:
 _MAKE_GUILD = "INSERT INTO guilds (guild_id) VALUES ($1) ON CONFLICT (guild_id) DO NOTHING"
 _LOCK_GUILD = "SELECT number FROM guilds WHERE guild_id = $1 FOR UPDATE"
 _COUNT_GUILD = """
-    UPDATE guilds SET documents = documents + $2, tokens = tokens + $3, pending = pending OR $4 WHERE guild_id = $1
+    UPDATE guilds SET documents = documents + $2, pending = pending OR $3 WHERE guild_id = $1
 """
 _STORED = f"""
     SELECT {", ".join(PLAIN_COLUMNS)} FROM messages WHERE guild_id = $1 AND id = ANY ($2::bigint[])
@@ -85,22 +84,12 @@ _TEXTS = """
     ) p ON true
     WHERE m.guild_id = $1 AND m.id = ANY ($2::bigint[])
 """
-_ENTRIES = """
-    SELECT s.length, tsvector_to_array(s.words) FROM search s
-    WHERE s.guild_id = $1 AND s.message_id = ANY ($2::bigint[])
-"""
-_ENTRY_COLUMNS = ("message_id", *_PLACED, "length", "words")
+_ENTRY_COLUMNS = ("message_id", *_PLACED, "words")
 _PUT_ENTRIES = f"""
     INSERT INTO search (guild_id, {", ".join(_ENTRY_COLUMNS)})
-    SELECT $1, r.message_id, r.channel_id, r.author_id, r.created_us, r.flags, r.length, r.words::tsvector
+    SELECT $1, r.message_id, r.channel_id, r.author_id, r.created_us, r.flags, r.words::tsvector
     FROM {_unnest(_ENTRY_COLUMNS)} ON CONFLICT (guild_id, message_id) DO UPDATE SET {_assigned(_ENTRY_COLUMNS[1:])}
 """  # noqa: S608  # constants
-_COUNT_TERMS = """
-    INSERT INTO terms AS t (guild_id, term, documents)
-    SELECT $1, r.term, r.documents FROM unnest($2::text[], $3::bigint[]) r (term, documents)
-    ON CONFLICT (guild_id, term) DO UPDATE SET documents = t.documents + excluded.documents
-"""
-_DROP_TERMS = "DELETE FROM terms WHERE guild_id = $1 AND term = ANY ($2::text[]) AND documents <= 0"
 _DELETE = "DELETE FROM {table} WHERE guild_id = $1 AND {key} = ANY ($2::bigint[])"
 _DOOMED = """
     SELECT id, created_us FROM messages WHERE guild_id = $1
@@ -156,6 +145,8 @@ async def upsert(connection: Connection, guild_id: int, rows: Iterable[MessageRo
         else:
             changed.append(row)
     await _put_rows(connection, guild_id, number, sorted([*inserted, *changed]), [stored[row.id] for row in changed])
+    if inserted or changed:
+        await connection.execute(_COUNT_GUILD, guild_id, len(inserted), True)
     return UpsertResult(
         tuple(row.id for row in inserted), tuple(row.id for row in changed), tuple(unchanged), tuple(refused)
     )
@@ -169,10 +160,16 @@ async def delete(connection: Connection, guild_id: int, ids: Sequence[int]) -> l
     if stored:
         await lock_vectors(connection, guild_id, stored)
         # Vectors before sketches: who stores both at this moment has the vector's row, and this waits for him there.
-        for table, key in (("messages", "id"), ("vectors", "message_id"), ("sketches", "message_id")):
+        for table, key in (
+            ("messages", "id"),
+            ("vectors", "message_id"),
+            ("sketches", "message_id"),
+            ("search", "message_id"),
+        ):
             await connection.execute(_DELETE.format(table=table, key=key), guild_id, stored)
         after = await _next_ids(connection, guild_id, rows)
-        await _reindex(connection, guild_id, number, after, removed=stored)
+        await _reindex(connection, guild_id, number, after)
+        await connection.execute(_COUNT_GUILD, guild_id, -len(stored), False)
     await bury(connection, guild_id, ids)
     return stored
 
@@ -234,7 +231,7 @@ async def _put_rows(
         await connection.execute(_DELETE.format(table="sketches", key="message_id"), guild_id, stale)
     # A message that changes channels leaves a gap behind: the place it had counts as well.
     after = await _next_ids(connection, guild_id, [*rows, *before])
-    await _reindex(connection, guild_id, number, after | hashes.keys(), pending=True)
+    await _reindex(connection, guild_id, number, after | hashes.keys())
 
 
 async def _next_ids(connection: Connection, guild_id: int, places: Iterable[MessageRow]) -> set[int]:
@@ -243,49 +240,23 @@ async def _next_ids(connection: Connection, guild_id: int, places: Iterable[Mess
     return {row[0] for row in await connection.fetch(_NEXT, guild_id, *pairs)}
 
 
-async def _reindex(
-    connection: Connection,
-    guild_id: int,
-    number: int,
-    ids: Iterable[int],
-    *,
-    removed: Sequence[int] = (),
-    pending: bool = False,
-) -> None:
-    """Write the search entries of ``ids`` anew, drop those of ``removed``, and keep all counts in step."""
-    affected = sorted(ids)
-    old = await connection.fetch(_ENTRIES, guild_id, [*affected, *removed])
-    if removed:
-        await connection.execute(_DELETE.format(table="search", key="message_id"), guild_id, list(removed))
-    texts = await connection.fetch(_TEXTS, guild_id, affected) if affected else []
+async def _reindex(connection: Connection, guild_id: int, number: int, ids: Iterable[int]) -> None:
+    """Write the search entries of messages anew."""
+    texts = await connection.fetch(_TEXTS, guild_id, sorted(ids))
     if len(texts) < _IN_THREAD:
         entries = _entries(number, texts)
     else:
         entries = await asyncio.to_thread(_entries, number, texts)
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        counts.update(entry.terms)
-    for _, lexemes in old:
-        counts.subtract(terms_in(lexemes))
-    values = [(*row[:5], entry.length, entry.words) for row, entry in zip(texts, entries, strict=True)]
-    if values:
-        await connection.execute(_PUT_ENTRIES, guild_id, *columns(values, len(_ENTRY_COLUMNS)))
-    changed = [(term, count) for term, count in counts.items() if count]
-    if changed:
-        await connection.execute(_COUNT_TERMS, guild_id, *columns(changed, 2))
-    fewer = [term for term, count in changed if count < 0]
-    if fewer:  # a word that nobody says any more must not stay behind
-        await connection.execute(_DROP_TERMS, guild_id, fewer)
-    tokens = sum(entry.length for entry in entries) - sum(row[0] for row in old)
-    await connection.execute(_COUNT_GUILD, guild_id, len(entries) - len(old), tokens, pending)
+    values = [(*row[:5], entry) for row, entry in zip(texts, entries, strict=True)]
+    await connection.execute(_PUT_ENTRIES, guild_id, *columns(values, len(_ENTRY_COLUMNS)))
 
 
-def _entries(number: int, texts: Sequence[Any]) -> list[SearchEntry]:
+def _entries(number: int, texts: Sequence[Any]) -> list[str]:
     entries = []
     for row in texts:
         name, handle, content, extra = map(text_out, row[5:9])
         entries.append(
-            SearchEntry(
+            search_entry(
                 number,
                 f"{content}\n{extra}",
                 f"{name} {handle}",

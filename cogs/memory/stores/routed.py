@@ -10,6 +10,7 @@ from cogs.memory.records import StoreStats, UpsertResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
+    from datetime import datetime
 
     import numpy as np
     from numpy.typing import NDArray
@@ -143,6 +144,10 @@ class RoutedStore:
     async def authors(self, guild_id: int) -> dict[int, tuple[str, ...]]:
         """Every author's names."""
         return await self.of(guild_id).authors(guild_id)
+
+    async def oldest(self, scope: Scope) -> datetime | None:
+        """When the oldest message in the scope's channels was written."""
+        return await self.of(scope.guild_id).oldest(scope)
 
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes, of one guild or of all stores together; an author in two of them counts twice."""
