@@ -33,6 +33,11 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
         "tests/surface/cog/test_buttons.py::test_a_page_turned_shows_only_what_may_be_read_now",
     ),
     "another server's text": ("tests/stores/test_contract.py",),
+    "the existence of hidden messages": ("tests/test_hidden_data.py",),
+    "a flood of near-copies": ("tests/test_same_words.py",),
+    "encryption at rest, keys that do not fit": ("tests/stores/test_encryption.py", "tests/test_upkeep.py"),
+    "backups that bring nothing back that was forgotten": ("tests/stores/test_backup.py",),
+    "a damaged database under a running bot": ("tests/faults/test_damaged_database.py",),
     "injection through recalled text": ("tests/test_context_builder.py",),
     "control tokens in messages": ("tests/rerankers/test_qwen3_prompt.py",),
     "the right to be forgotten: byte scan": (
@@ -57,6 +62,7 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
     "vectors and scores that are no numbers": (
         "tests/test_model_reranking_failures.py",
         "tests/stores/test_contract.py",
+        "tests/faults/test_not_finite.py",
     ),
     "out of memory on a device": ("tests/test_model_reranking_memory.py",),
     "expired interactions, failures with an id": ("tests/surface/cog/test_failures.py",),

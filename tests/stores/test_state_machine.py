@@ -132,6 +132,14 @@ class StoreMachine(RuleBasedStateMachine):
         for i in his:
             del self.live[i]
 
+    @rule(channel=st.sampled_from(CHANNELS))
+    def purge(self, channel: int) -> None:
+        there = {i for i, live in self.live.items() if live.message.channel_id == channel}
+        assert self.run(self.store.erase(GUILD, channel_id=channel)) == len(there)
+        self.dead |= there
+        for i in there:
+            del self.live[i]
+
     @rule(limit=st.integers(1, 5))
     def embed(self, limit: int) -> None:
         claimed = self.run(self.store.claim_unembedded(limit))
