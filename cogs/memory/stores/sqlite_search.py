@@ -12,6 +12,7 @@ from cogs.memory.stores.sqlite_connections import QueryInterrupted
 from cogs.memory.stores.sqlite_rows import scope_condition
 from cogs.memory.stores.term_budget import (
     BESIDE_WEIGHT,
+    LOOKED_AT,
     MATCH_BUDGET,
     MAX_TERM_LENGTH,
     MAX_TERMS,
@@ -111,7 +112,9 @@ async def search(
         return []
     condition, parameters = scope_condition(scope)
     matched = _tested_after(condition)
-    parameters = {**parameters, "most": MATCH_BUDGET, "counted": MOST_COUNTED, "limit": limit}
+    # The more words are asked for, the fewer matches of each are looked at: long questions cost what short ones do.
+    most = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
+    parameters = {**parameters, "most": most, "counted": MOST_COUNTED, "limit": limit}
     end = asyncio.get_running_loop().time() + deadline_s
     try:
         [[total, *frequencies]] = await connections.read(

@@ -14,6 +14,9 @@ MAX_TERM_LENGTH = 200
 MATCH_BUDGET = 6_000
 """Messages that one query may rank, over all its terms: about 10 ms. Rare terms come first."""
 
+LOOKED_AT = 2
+"""How many times that many may be looked at to see which terms are rare."""
+
 TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.6
 """What a word counts in the message's own text, and in its author's name or in what was said before it.
 
