@@ -87,7 +87,7 @@ def in_scope(m: StoredMessage, where: Scope) -> bool:
     )
 
 
-TABLES = (*("guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),)
+TABLES = ("replies", "reply_sources", *("guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),)
 
 
 async def emptied(store: PostgresStore) -> PostgresStore:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from cogs.memory.exceptions import StoreError, StoreTimeout
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores import postgres_reads as reads
+from cogs.memory.stores import postgres_replies as replies
 from cogs.memory.stores import postgres_search
 from cogs.memory.stores import postgres_vectors as vectors
 from cogs.memory.stores import postgres_writes as writes
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Embedding,
         Hit,
         Neighbours,
+        QuotingReply,
         Scope,
         Space,
         StoredMessage,
@@ -189,6 +191,14 @@ class PostgresStore:
         """Store a setting; ``None`` removes it."""
         await self._finish(self._put_setting(guild_id, key, value))
 
+    async def put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        """Store which messages a reply of the bot quotes; once more with the same first message adds to that."""
+        await self._finish(self._put_reply(reply, sources))
+
+    async def drop_reply(self, guild_id: int, reply_id: int) -> None:
+        """Forget a reply, by its first message."""
+        await self._finish(self._drop_reply(guild_id, reply_id))
+
     async def claim_unembedded(self, limit: int) -> list[StoredMessage]:
         """Messages without a vector of the current space, the newest of each guild first, for this process alone.
 
@@ -243,6 +253,10 @@ class PostgresStore:
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes, of one guild or of all; the index is never behind, it changes with the rows."""
         return await reads.stats(self._connections, guild_id, self._space_id)
+
+    async def stale_replies(self, limit: int) -> list[QuotingReply]:
+        """Replies that quote a message which was deleted or erased, or whose content has changed, oldest first."""
+        return await replies.stale(self._connections, limit)
 
     def iterate(self, guild_id: int, *, author_id: int | None = None) -> AsyncIterator[StoredMessage]:
         """All messages of a guild, or of one author in it, in order of id."""
@@ -334,6 +348,15 @@ class PostgresStore:
     async def _put_setting(self, guild_id: int, key: str, value: str | None) -> None:
         async with self._connections.transaction() as connection:
             await writes.put_setting(connection, guild_id, key, value)
+
+    async def _put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        async with self._connections.transaction() as connection:
+            await writes.lock_guild(connection, reply.guild_id)
+            await replies.put(connection, reply, sources)
+
+    async def _drop_reply(self, guild_id: int, reply_id: int) -> None:
+        async with self._connections.transaction() as connection:
+            await replies.drop(connection, guild_id, reply_id)
 
     async def _claim(self, limit: int) -> list[StoredMessage]:
         space_id = self._space_id

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores.message_rows import MessageRow, edited, latest_by_id
 from cogs.memory.stores.postgres_connections import columns
+from cogs.memory.stores.postgres_replies import mark_stale
 from cogs.memory.stores.postgres_rows import PLAIN_COLUMNS, author_key, stored_values, text_in, text_out
 from cogs.memory.stores.postgres_search import search_entry
 from cogs.memory.stores.postgres_vectors import lock_vectors
@@ -145,6 +146,7 @@ async def upsert(connection: Connection, guild_id: int, rows: Iterable[MessageRo
         else:
             changed.append(row)
     await _put_rows(connection, guild_id, number, sorted([*inserted, *changed]), [stored[row.id] for row in changed])
+    await mark_stale(connection, guild_id, [row.id for row in changed if row.content != stored[row.id].content])
     if inserted or changed:
         await connection.execute(_COUNT_GUILD, guild_id, len(inserted), True)
     return UpsertResult(
@@ -158,6 +160,7 @@ async def delete(connection: Connection, guild_id: int, ids: Sequence[int]) -> l
     rows = [_row(row) for row in await connection.fetch(_STORED, guild_id, list(ids))]
     stored = [row.id for row in rows]
     if stored:
+        await mark_stale(connection, guild_id, stored)
         await lock_vectors(connection, guild_id, stored)
         # Vectors before sketches: who stores both at this moment has the vector's row, and this waits for him there.
         for table, key in (

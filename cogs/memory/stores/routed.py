@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Embedding,
         Hit,
         Neighbours,
+        QuotingReply,
         Scope,
         Space,
         StoredMessage,
@@ -170,6 +171,19 @@ class RoutedStore:
             newest=max(newest, default=None),
             index_ready=sum(part.index_ready * part.embedded for part in parts) / embedded if embedded else 1.0,
         )
+
+    async def put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+        """Store which messages a reply of the bot quotes."""
+        await self.of(reply.guild_id).put_reply(reply, sources)
+
+    async def stale_replies(self, limit: int) -> list[QuotingReply]:
+        """Replies that quote what is gone or changed, oldest first."""
+        parts = await asyncio.gather(*(store.stale_replies(limit) for store in self.stores))
+        return sorted((reply for part in parts for reply in part), key=lambda reply: reply.id)[:limit]
+
+    async def drop_reply(self, guild_id: int, reply_id: int) -> None:
+        """Forget a reply."""
+        await self.of(guild_id).drop_reply(guild_id, reply_id)
 
     def iterate(self, guild_id: int, *, author_id: int | None = None) -> AsyncIterator[StoredMessage]:
         """All messages of a guild, or of one author in it, in order of id."""

@@ -17,7 +17,7 @@ MATCH_BUDGET = 6_000
 LOOKED_AT = 2
 """How many times that many may be looked at to see which terms are rare."""
 
-TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.6
+TEXT_WEIGHT, BESIDE_WEIGHT = 1.0, 0.7
 """What a word counts in the message's own text, and in its author's name or in what was said before it.
 
 Measured on labelled chat, like what is left out of BM25: how often a word stands in one message, and how long that is,
