@@ -114,6 +114,10 @@ class PostgresEnd:
     async def take_space(self, space: SpaceRow, *, is_last: bool) -> None:
         """Use a space as if its embedder were there; its index is built in one go, when all vectors are there."""
         await self.store.take_space(space.key, space.dim, space.sketch_dim, indexed=is_last)
+        if is_last:
+            # What was gathered while the tables were empty would lead to plans that read them from end to end.
+            for table in ("messages", "search", "vectors", "sketches"):
+                await self._connections.execute(f"ANALYZE {table}")
 
 
 class RoutedEnd:
