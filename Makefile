@@ -1,9 +1,9 @@
-# make run · make test · make check · make bench · make soak [QUICK=1]
+# make run · make test · make check · make bench · make soak [QUICK=1] · make plan
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench soak clean
+.PHONY: run test check bench soak plan clean
 
 run: $(VENV)/.ready
 	@$(BIN)/python bot.py
@@ -24,6 +24,9 @@ bench: $(VENV)/.test-ready
 
 soak: $(VENV)/.test-ready
 	@$(BIN)/python -m tests.soak $(if $(QUICK),--quick)
+
+plan: $(VENV)/.ready
+	@$(BIN)/python -m tests.benchmarks.plan
 
 $(VENV)/.ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed."; exit 1; }

@@ -87,7 +87,8 @@ def in_scope(m: StoredMessage, where: Scope) -> bool:
     )
 
 
-TABLES = ("replies", "reply_sources", *("guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),)
+TABLES = ("replies", "reply_sources", "guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures")
+TABLES += ("channels", "settings")
 
 
 async def emptied(store: PostgresStore) -> PostgresStore:
