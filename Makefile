@@ -9,7 +9,7 @@ run: $(VENV)/.ready
 	@$(BIN)/python bot.py
 
 test: $(VENV)/.test-ready
-	@HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	@HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.test-ready
 	$(BIN)/ruff check .
@@ -17,7 +17,7 @@ check: $(VENV)/.test-ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive bot.py cogs profiles
-	@HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+	@HF_HUB_OFFLINE=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(VENV)/.test-ready
 	$(BIN)/python -m tests.benchmarks

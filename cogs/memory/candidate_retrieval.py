@@ -14,6 +14,7 @@ from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cogs.memory.embedders import EncodedQuery
     from cogs.memory.embedding_service import EmbeddingService
     from cogs.memory.query_terms import Question
     from cogs.memory.records import Hit, Neighbours, Scope, StoredRow
@@ -56,17 +57,10 @@ class CandidateRetrieval:
         question = parse_question(query)
         found = _Found(self._store, scope)
         # the database and the embedder work at the same time
-        (encoded, space), keyword = await asyncio.gather(
-            self._embedding.encode_query(query), self._keyword_leg(scope, question, found)
+        (encoded, dense), keyword = await asyncio.gather(
+            self._vector_leg(query, scope), self._keyword_leg(scope, question, found)
         )
-        clock.lap("embed and keyword", len(keyword))
-        dense: Sequence[Hit] = ()
-        if self.profile.retriever != "keyword":
-            if space != self._embedding.space:  # the embedder was swapped meanwhile
-                encoded, _ = await self._embedding.encode_query(query)
-            if encoded.problem is None:
-                dense = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
-            clock.lap("vector", len(dense))
+        clock.lap("vector and keyword", len({hit.message_id for leg in (dense, keyword) for hit in leg}))
         await found.add(dense)
         clock.lap("sketches", len(found.sketches))
         return CandidatePool(
@@ -84,6 +78,16 @@ class CandidateRetrieval:
         context = dict.fromkeys(i for b in best if b in pool.neighbours for i in pool.neighbours[b].ids())
         rows = await self._store.load(scope, list(dict.fromkeys([*best, *context])))
         return Shortlist(pool, [i for i in best if i in rows], rows, _names_of(rows))
+
+    async def _vector_leg(self, query: str, scope: Scope) -> tuple[EncodedQuery, Sequence[Hit]]:
+        encoded, space = await self._embedding.encode_query(query)
+        if self.profile.retriever == "keyword":
+            return encoded, ()
+        if space != self._embedding.space:  # the embedder was swapped meanwhile
+            encoded, _ = await self._embedding.encode_query(query)
+        if encoded.problem is not None:
+            return encoded, ()
+        return encoded, await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
 
     async def _keyword_leg(self, scope: Scope, question: Question, found: _Found) -> Sequence[Hit]:
         if self.profile.retriever == "vector":
