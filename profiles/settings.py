@@ -18,6 +18,7 @@ from profiles.errors import SettingsError
 from profiles.loading import PRESETS, TIERS, Preset, is_profile_path
 from profiles.memory_profile import CHOICES, LIMITS, RerankerType, RetrieverType, is_http_url
 from profiles.nearest import did_you_mean
+from profiles.setting_fields import choice, in_any_case, number, setting, split_commas
 
 PROJECT_FOLDER: Final = Path(__file__).resolve().parents[1]
 _MODEL_NAME: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -32,38 +33,7 @@ ChatProvider = Literal["extractive", "openai", "local"]
 CHAT_PROVIDERS: Final[tuple[str, ...]] = get_args(ChatProvider)
 
 
-def _in_any_case(words: tuple[str, ...]) -> BeforeValidator:
-    """Return what puts one of the words, however written, into its own spelling, and leaves all else as it is."""
-    by_folded = {word.casefold(): word for word in words}
-
-    def spell(value: object) -> object:
-        return by_folded.get(value.strip().casefold(), value) if isinstance(value, str) else value
-
-    return BeforeValidator(spell)
-
-
-def _split(value: object) -> object:
-    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
-
-
 _Deadline = Annotated[int, Field(ge=int(LIMITS["rerank_deadline_ms"].low), le=int(LIMITS["rerank_deadline_ms"].high))]
-
-
-def _setting(default: Any, allowed: str, description: str, words: tuple[str, ...] = (), **limits: Any) -> Any:
-    """Return a field with what it allows and what it is for, in the operator's words, and the words it knows."""
-    extra: dict[str, Any] = {"allowed": allowed, "words": words}
-    return Field(default, description=description, json_schema_extra=extra, **limits)
-
-
-def _choice(default: Any, words: tuple[str, ...], description: str) -> Any:
-    """Return a field that allows some words."""
-    return _setting(default, f"one of {', '.join(words)}", description, words)
-
-
-def _number(profile_field: str, description: str) -> Any:
-    """Return an optional field that allows the numbers which a field of the profile allows."""
-    limits = LIMITS[profile_field]
-    return _setting(None, str(limits), description, ge=int(limits.low), le=int(limits.high))
 
 
 class Settings(BaseSettings):
@@ -80,176 +50,176 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    discord_token: SecretStr | None = _setting(
+    discord_token: SecretStr | None = setting(
         None,
         "the token of the bot, without blanks",
         "The bot's token, from Discord's developer portal. Without one, bot.py opens the local console.",
     )
-    memory_data: Path = _setting(
+    memory_data: Path = setting(
         Path("data/memory"),
         "the path of a folder",
         "The folder that the memory is kept in.",
     )
-    memory_key: SecretStr | None = _setting(
+    memory_key: SecretStr | None = setting(
         None,
         "a passphrase",
         "Encrypts the database: as long and random as you can keep safe, for without it nothing can be read again. "
         "An existing database is encrypted by bot.py encrypt. Needs the package sqlcipher3.",
     )
-    memory_key_file: Path | None = _setting(
+    memory_key_file: Path | None = setting(
         None,
         "a file with a passphrase in its first line, in place of MEMORY_KEY",
         "The file that the passphrase is read from, such as a secret of Docker or systemd.",
     )
-    memory_database: SecretStr | None = _setting(
+    memory_database: SecretStr | None = setting(
         None,
         "an address such as postgresql://user:password@host/database, or several with commas between them",
         "The PostgreSQL server (15 or newer, with pgvector) that keeps the memory in place of MEMORY_DATA, for more "
         "than one bot process. Servers are spread over by guild; their number and order must not change.",
     )
-    memory_profile: str = _setting(
+    memory_profile: str = setting(
         "auto",
         f"auto, one of {', '.join(TIERS)}, or the path of a .toml file",
         "How much of the machine the memory uses: auto looks at the hardware; a file of your own may start from a "
         "tier (see profiles/embedded.toml).",
         words=("auto", *TIERS),
     )
-    log_level: Annotated[LogLevel, _in_any_case(get_args(LogLevel))] = _choice(
+    log_level: Annotated[LogLevel, in_any_case(get_args(LogLevel))] = choice(
         "INFO", get_args(LogLevel), "The least important lines that are logged."
     )
-    log_format: Annotated[LogFormat, _in_any_case(get_args(LogFormat))] = _choice(
+    log_format: Annotated[LogFormat, in_any_case(get_args(LogFormat))] = choice(
         "text", get_args(LogFormat), "Lines for people, or one JSON object each for a log collector."
     )
-    metrics_port: int | None = _setting(
+    metrics_port: int | None = setting(
         None,
         "a whole number from 1 to 65535",
         "The port of the Prometheus endpoint /metrics. Unset, nothing is served.",
         ge=1,
         le=65535,
     )
-    metrics_host: str = _setting(
+    metrics_host: str = setting(
         "127.0.0.1",
         "an IP address or host name of this machine",
         "The address that /metrics is served on; whoever reaches it can read the numbers, which name nobody.",
         pattern=r"^[A-Za-z0-9.:-]+$",
     )
 
-    reranker_enabled: bool | None = _setting(
+    reranker_enabled: bool | None = setting(
         None,
         "true or false",
         "Whether results are reranked at all. false shows them in retrieval order.",
     )
-    embedder_url: str | None = _setting(
+    embedder_url: str | None = setting(
         None,
         "an http:// or https:// address",
         "An embedding server (/v1/embeddings), shared by several bots or with a GPU. It reads every message.",
     )
-    embedder_model: str | None = _setting(None, "the server's name for its model", "The embedding server's model.")
-    embedder_dim: int | None = _number("embedding_dim", "Dimensions kept of the embedding server's vectors.")
-    embedder_api_key: SecretStr | None = _setting(
+    embedder_model: str | None = setting(None, "the server's name for its model", "The embedding server's model.")
+    embedder_dim: int | None = number("embedding_dim", "Dimensions kept of the embedding server's vectors.")
+    embedder_api_key: SecretStr | None = setting(
         None, "the key of the embedding server, without blanks", "Sent to the embedding server as a bearer token."
     )
-    reranker_type: Annotated[RerankerType | None, _in_any_case(CHOICES["reranker"])] = _choice(
+    reranker_type: Annotated[RerankerType | None, in_any_case(CHOICES["reranker"])] = choice(
         None,
         CHOICES["reranker"],
         "What reranks: late_interaction needs no weights of its own; qwen3, cross_encoder and remote put a model on "
         "top of it, custom the class that RERANKER_CLASS names.",
     )
-    reranker_model: str | None = _setting(
+    reranker_model: str | None = setting(
         None,
         "a Hugging Face name, a local folder, or the server's name for its model",
         "The reranker's model. Unset, it is the profile's, or the usual one of RERANKER_TYPE.",
     )
-    reranker_url: str | None = _setting(
+    reranker_url: str | None = setting(
         None,
         "an http:// or https:// address",
         "The rerank server's address, for RERANKER_TYPE=remote. It reads the messages that it scores.",
     )
-    reranker_api_key: SecretStr | None = _setting(
+    reranker_api_key: SecretStr | None = setting(
         None,
         "the key of the rerank server, without blanks",
         "Sent to the rerank server as a bearer token, if it asks for one.",
     )
-    reranker_class: str | None = _setting(
+    reranker_class: str | None = setting(
         None,
         "package.module:Class",
         "A reranker of your own: a class with token_counts, score, close and key, made with the keyword profile (see "
         "CONTRIBUTING.md). Its module's code is run.",
     )
-    reranker_ab_test: bool | None = _setting(
+    reranker_ab_test: bool | None = setting(
         None,
         "true or false",
         "Whether half of the people, always the same ones, are answered without the reranker, so that its worth can "
         "be seen.",
     )
-    reranker_preset: Annotated[Preset, _in_any_case(PRESETS)] = _choice(
+    reranker_preset: Annotated[Preset, in_any_case(PRESETS)] = choice(
         "production",
         PRESETS,
         "production is the profile as it is; quality reads twice as many candidates and may take two and a half "
         "times as long; speed halves both.",
     )
-    reranker_top_n: int | None = _number("recall_limit", "How many results a /recall shows.")
-    reranker_batch_size: int | None = _number(
+    reranker_top_n: int | None = number("recall_limit", "How many results a /recall shows.")
+    reranker_batch_size: int | None = number(
         "rerank_batch", "Pairs in one pass of a cross-encoder, or texts in one request to a server."
     )
-    reranker_deadline_ms: Annotated[_Deadline | Literal["none"] | None, _in_any_case(("none",))] = _setting(
+    reranker_deadline_ms: Annotated[_Deadline | Literal["none"] | None, in_any_case(("none",))] = setting(
         None,
         f"{LIMITS['rerank_deadline_ms']}, or none",
         "Milliseconds that a /recall may spend on reranking; a reply's own deadline is lowered to it. "
         "none takes the time it takes.",
     )
-    retriever_type: Annotated[RetrieverType | None, _in_any_case(CHOICES["retriever"])] = _choice(
+    retriever_type: Annotated[RetrieverType | None, in_any_case(CHOICES["retriever"])] = choice(
         None,
         CHOICES["retriever"],
         "What finds candidates: hybrid unites vectors and keywords, rrf fuses them by rank, or one of the two alone.",
     )
-    vector_top_k: int | None = _number("vector_candidates", "Candidates found by vectors.")
-    keyword_top_k: int | None = _number("keyword_candidates", "Candidates found by keywords.")
+    vector_top_k: int | None = number("vector_candidates", "Candidates found by vectors.")
+    keyword_top_k: int | None = number("keyword_candidates", "Candidates found by keywords.")
 
-    chat_provider: Annotated[ChatProvider, _in_any_case(CHAT_PROVIDERS)] = _choice(
+    chat_provider: Annotated[ChatProvider, in_any_case(CHAT_PROVIDERS)] = choice(
         "extractive",
         CHAT_PROVIDERS,
         "What writes replies: extractive quotes the memory and needs no language model; openai asks a server, local "
         "runs a model in the bot.",
     )
-    chat_base_url: str | None = _setting(
+    chat_base_url: str | None = setting(
         None,
         "an http:// or https:// address",
         "The chat server's address, for CHAT_PROVIDER=openai: Ollama's is http://127.0.0.1:11434/v1. It reads the "
         "conversation and the quotes.",
     )
-    chat_api_key: SecretStr | None = _setting(
+    chat_api_key: SecretStr | None = setting(
         None,
         "the chat server's key, without blanks",
         "The key that the chat server asks for; unset for servers that ask for none.",
     )
-    chat_model: str | None = _setting(
+    chat_model: str | None = setting(
         None,
         "the server's name for its model, a Hugging Face name, or a local folder",
         "The language model. Unset, local runs Qwen/Qwen3-0.6B.",
     )
-    chat_timeout_s: Annotated[float, Field(ge=1, le=600)] = _setting(
+    chat_timeout_s: Annotated[float, Field(ge=1, le=600)] = setting(
         60.0,
         "a number from 1 to 600",
         "Seconds that a reply may take; half of them may pass before its first words. Then the quotes answer.",
     )
-    chat_max_tokens: Annotated[int, Field(ge=16, le=4096)] = _setting(
+    chat_max_tokens: Annotated[int, Field(ge=16, le=4096)] = setting(
         512,
         "a whole number from 16 to 4096",
         "Tokens of a reply at most.",
     )
-    chat_direct_messages: bool = _setting(
+    chat_direct_messages: bool = setting(
         False,
         "true or false",
         "Whether direct messages are replied to. Nothing of a server's memory is used there.",
     )
 
-    models_folder: Path | None = _setting(
+    models_folder: Path | None = setting(
         None,
         "an existing folder",
         "A folder of models, each in a folder of its name; what is there is not downloaded.",
     )
-    models_allowed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = _setting(
+    models_allowed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_commas)] = setting(
         (),
         "a comma-separated list of Hugging Face names such as BAAI/bge-reranker-v2-m3, each with @revision to pin it",
         "Models that may be loaded beside the ones that the project names.",

@@ -87,8 +87,10 @@ def in_scope(m: StoredMessage, where: Scope) -> bool:
     )
 
 
-TABLES = ("replies", "reply_sources", "guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures")
-TABLES += ("channels", "settings")
+TABLES = (
+    *("guilds", "messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings"),
+    *("replies", "reply_sources"),
+)
 
 
 async def emptied(store: PostgresStore) -> PostgresStore:
