@@ -196,7 +196,7 @@ async def test_cleanup_may_be_called_twice_and_ends_the_service(folder: Path) ->
     ("options", "error", "message"),
     [
         ({"model_path": "./missing"}, ModelUnavailable, "no folder"),
-        ({"model_path": "../../etc"}, (ModelUnavailable, ModelNotAllowed), "folder"),
+        ({"model_path": "../../nobody-made-this"}, (ModelUnavailable, ModelNotAllowed), "folder"),
         ({"model_path": "https://host/model"}, ModelNotAllowed, "owner/name"),
         ({"model_path": "nobody/unknown"}, ModelNotAllowed, "Qwen/Qwen3-Reranker-0.6B"),
         ({"max_length": 9000}, ValueError, "from 32 to 8192"),
