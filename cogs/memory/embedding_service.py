@@ -108,7 +108,7 @@ class EmbeddingService:
 
         An encoder that waits for a server has a thread for each: models and the index must not wait with it.
         """
-        if getattr(encoder, "is_remote", False) is not True:
+        if not _waits_for_a_server(encoder):
             return self._worker
         if self._waiting is None:
             self._waiting = ModelWorker("served-questions"), ModelWorker("served-documents")
@@ -137,7 +137,7 @@ class EmbeddingService:
         try:
             return await worker.run_background(encoder.encode, list(texts))
         except ScoringFailed:
-            if getattr(encoder, "is_remote", False) is True:  # a server that fails is asked again later
+            if _waits_for_a_server(encoder):  # it is asked again later
                 raise
             if len(texts) > 1:
                 return [each for text in texts for each in await self._encode_part(encoder, [text])]
@@ -185,6 +185,10 @@ class EmbeddingService:
             if self._encoder is None:
                 self._encoder = await self._worker.run(self._load, self._profile)
             return self._encoder
+
+
+def _waits_for_a_server(encoder: Encoder) -> bool:
+    return getattr(encoder, "is_remote", False) is True
 
 
 def _stored(vector: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -19,22 +19,29 @@ def id_list(ids: Iterable[int]) -> str:
     return json.dumps([i for i in ids if 0 < i <= MAX_ID])
 
 
-def channel_condition(scope: Scope) -> tuple[str, dict[str, object]]:
-    """The condition on table ``messages m`` that a row lies in the scope's channels, with its parameters."""
+def channel_condition(scope: Scope, *, by_id: bool = False) -> tuple[str, dict[str, object]]:
+    """The condition on table ``messages m`` that a row lies in the scope's channels, with its parameters.
+
+    ``by_id``: an index that begins with the id finds the row. Then guild and channels must not look like a way in:
+    SQLite would look once for each channel that the row may be in.
+    """
     guild = scope.guild_id if 0 < scope.guild_id <= MAX_ID else 0
+    plus = "+" if by_id else ""
     return (
-        "m.guild_id = :guild AND m.channel_id IN (SELECT value FROM json_each(:channels))",
+        f"{plus}m.guild_id = :guild AND {plus}m.channel_id IN (SELECT value FROM json_each(:channels))",  # noqa: S608
         {"guild": guild, "channels": id_list(scope.channel_ids)},
     )
 
 
-def scope_condition(scope: Scope) -> tuple[str, dict[str, object]]:
+def scope_condition(scope: Scope, *, by_id: bool = False) -> tuple[str, dict[str, object]]:
     """The condition on table ``messages m`` that a row lies in the whole scope, with its parameters.
+
+    ``by_id`` is that of `channel_condition`.
 
     Raises:
         ValueError: ``has`` asks for something unknown.
     """
-    condition, parameters = channel_condition(scope)
+    condition, parameters = channel_condition(scope, by_id=by_id)
     if scope.author_ids is not None:
         condition += " AND m.author_id IN (SELECT value FROM json_each(:authors))"
         parameters["authors"] = id_list(scope.author_ids)

@@ -111,7 +111,7 @@ async def search(
     if limit < 1 or not scope.channel_ids or not wanted:
         return []
     condition, parameters = scope_condition(scope)
-    matched = _tested_after(condition)
+    matched, _ = scope_condition(scope, by_id=True)
     # The more words are asked for, the fewer matches of each are looked at: long questions cost what short ones do.
     most = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
     parameters = {**parameters, "most": most, "counted": MOST_COUNTED, "limit": limit}
@@ -133,11 +133,6 @@ async def search(
         log.warning("keyword search in guild %d passed its deadline of %.1f s", scope.guild_id, deadline_s)
         return []
     return [Hit(message_id, score) for message_id, score in rows]
-
-
-def _tested_after(condition: str) -> str:
-    """A scope's condition for a message found by its id: one look, not one for each channel that it may be in."""
-    return condition.replace("m.channel_id IN", "+m.channel_id IN").replace("m.guild_id =", "+m.guild_id =")
 
 
 def _counting(condition: str, matched: str, terms: int) -> str:
