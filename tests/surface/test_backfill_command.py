@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,16 @@ async def test_the_progress_is_live_and_can_be_paused_resumed_and_cancelled(hous
     assert resumed.buttons == []
     assert before < len(discord.calls("GET", HISTORY))
     assert len(await house.stored()) == 470
+
+
+async def test_two_who_ask_at_once_are_shown_the_same_back_fill(house: HistoryHouse) -> None:
+    general = house.guild.channels[min(house.guild.channels)]
+    asked = [
+        house.discord.slash(admin, general, "memory backfill") for admin in (who(house.guild, "mod"), house.guild.owner)
+    ]
+    for reply in await asyncio.gather(*asked):
+        assert "Reading the history" in reply.text
+        assert set(reply.buttons) == {"Pause", "Cancel", "Refresh"}
 
 
 async def test_an_admin_decides_whether_the_history_is_read_on_joining(house: HistoryHouse) -> None:

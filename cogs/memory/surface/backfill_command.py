@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 from discord import app_commands
 
+from cogs.memory.exceptions import Busy
+
 from .answers import answer, think
 from .backfill import NothingToDo
 from .backfill_progress import RunState, describe
@@ -189,10 +191,12 @@ def add_backfill_command(
         if channel is not None and not (await settings.get(guild.id)).indexes(channel.id, None):
             await answer(interaction, texts.not_wanted)
             return
-        service = controls.backfill
-        if channel is not None or not service.is_running(guild.id):
+        try:
             only = channel.id if channel else None
-            await service.start(guild, owner_id=interaction.user.id, only=only, again=True)
+            await controls.backfill.start(guild, owner_id=interaction.user.id, only=only, again=True)
+        except Busy:  # it may just have begun by itself, on joining: show that one
+            if channel is not None:
+                raise
         await controls.show(interaction)
 
     command: app_commands.Command[app_commands.Group, ..., None] = app_commands.Command(
