@@ -32,7 +32,7 @@ from profiles import (
 if TYPE_CHECKING:
     import argparse
 
-    from cogs.memory.surface.shards import Shards
+    from cogs.memory.surface.operation.shards import Shards
     from profiles import MemoryProfile, Settings
 
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
@@ -126,7 +126,7 @@ def run_discord(token: str, settings: Settings, shards: Shards | None) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; expected failures end in one sentence and exit code 1."""
-    from cogs.memory.surface.log_setup import set_up_logging
+    from cogs.memory.surface.operation.log_setup import set_up_logging
 
     arguments = parse_arguments(argv)
     if __name__ == "__main__" and arguments.command != "run":
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.command == "run" and settings.discord_token is not None:
             return run_discord(settings.discord_token.get_secret_value(), settings, arguments.shards)
         if arguments.command == "health":
-            from cogs.memory.surface.heartbeat import health_problem
+            from cogs.memory.surface.operation.heartbeat import health_problem
 
             problem = health_problem(Path(settings.memory_data))
             return fail(problem) if problem else 0

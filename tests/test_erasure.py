@@ -11,11 +11,11 @@ import pytest
 
 from cogs.memory.erasure import Erasure, ErasureReceipt, forget_channel, forget_guild, forget_user
 from cogs.memory.records import ChannelInfo, Scope, StoredMessage
-from cogs.memory.surface.command_services import CommandServices
+from cogs.memory.surface.commands.command_services import CommandServices
 from cogs.memory.surface.departures import DUE_KEY, KNOWN_KEY
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
-from cogs.memory.surface.judgements import Judgement, Judgements
+from cogs.memory.surface.recall.judgements import Judgement, Judgements
 from cogs.memory.surface.red import RedData
 from tests.conftest import said
 

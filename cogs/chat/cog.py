@@ -24,8 +24,8 @@ from cogs.chat.sending import DiscordPage
 from cogs.chat.texts import chat_texts_for
 from cogs.chat.triggers import asks, is_said_by_a_person, text_without_address, trigger_of
 from cogs.memory.exceptions import Busy, MemoryCogError
+from cogs.memory.surface.recall.turns import Turns
 from cogs.memory.surface.texts import texts_for
-from cogs.memory.surface.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

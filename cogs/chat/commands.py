@@ -18,9 +18,9 @@ from cogs.chat.chat_settings import (  # noqa: TC001 - discord.py reads annotati
     MIN_TOKENS,
 )
 from cogs.chat.texts import chat_texts
-from cogs.memory.surface.admin import Place  # noqa: TC001 - discord.py reads annotations
 from cogs.memory.surface.answers import answer, think
-from cogs.memory.surface.confirmation import Choice, Confirmation
+from cogs.memory.surface.commands.admin import Place  # noqa: TC001 - discord.py reads annotations
+from cogs.memory.surface.commands.confirmation import Choice, Confirmation
 from cogs.memory.surface.markup import cut, escape
 from cogs.memory.surface.rights import guild_id_of, require_guild_admin
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from cogs.memory.surface.samples import percentile
+from cogs.memory.surface.operation.samples import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

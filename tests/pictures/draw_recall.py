@@ -20,7 +20,7 @@ from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import Scope
 from cogs.memory.surface.page import Page
 from cogs.memory.surface.presenter import page_embeds
-from cogs.memory.surface.search_state import Search
+from cogs.memory.surface.recall.search_state import Search
 from cogs.memory.surface.texts import ENGLISH
 from profiles import load_profile
 

@@ -16,10 +16,10 @@ from cogs.memory.surface.discord_access import AccessRules
 from cogs.memory.surface.event_line import EventLine
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
-from cogs.memory.surface.history_sync import HistorySync
-from cogs.memory.surface.judgements import Judgements
+from cogs.memory.surface.history.history_sync import HistorySync
 from cogs.memory.surface.listeners import MemoryListeners
-from cogs.memory.surface.recent_queries import RecentQueries
+from cogs.memory.surface.recall.judgements import Judgements
+from cogs.memory.surface.recall.recent_queries import RecentQueries
 from cogs.memory.surface.services import SurfaceServices
 from tests.loopback import LoopbackDiscord, running
 

@@ -12,22 +12,22 @@ from discord.ext import commands
 
 from cogs.memory.erasure import Erasure
 from cogs.memory.records import ChannelInfo, StoredMessage
-from cogs.memory.surface.command_services import CommandServices
+from cogs.memory.surface.commands.command_services import CommandServices
+from cogs.memory.surface.commands.memory_group import memory_group
 from cogs.memory.surface.discord_access import AccessRules
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
-from cogs.memory.surface.judgements import Judgements
-from cogs.memory.surface.memory_group import memory_group
+from cogs.memory.surface.history.verification import Verified
+from cogs.memory.surface.operation.samples import Samples
+from cogs.memory.surface.recall.judgements import Judgements
 from cogs.memory.surface.retention import RetentionSweep
-from cogs.memory.surface.samples import Samples
-from cogs.memory.surface.verification import Verified
 from tests.loopback import Channel, Guild, LoopbackDiscord, Member, Permission, World, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from cogs.memory.memory_service import MemoryService
-    from cogs.memory.surface.backfill_progress import BackfillProgress
+    from cogs.memory.surface.history.backfill_progress import BackfillProgress
     from tests.loopback import Interaction
 
 

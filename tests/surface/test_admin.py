@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cogs.memory.records import ChannelInfo
-from cogs.memory.surface import confirmation
-from cogs.memory.surface.backfill_progress import BackfillProgress, RunState
+from cogs.memory.surface.commands import confirmation
 from cogs.memory.surface.guild_settings import SETTINGS_KEY, GuildSettings, GuildSettingsStore
-from cogs.memory.surface.judgements import Judgement
+from cogs.memory.surface.history.backfill_progress import BackfillProgress, RunState
+from cogs.memory.surface.recall.judgements import Judgement
 from tests.loopback import UserError
 
 from .memory_house import MemoryHouse, memory_house

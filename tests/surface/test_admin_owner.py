@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cogs.memory.surface import owner
+from cogs.memory.surface.commands import owner
+from cogs.memory.surface.commands.memory_texts import ENGLISH
 from cogs.memory.surface.guild_settings import SETTINGS_KEY, GuildSettings, GuildSettingsStore
-from cogs.memory.surface.memory_texts import ENGLISH
+from cogs.memory.surface.operation.samples import DAY, Sample, Samples, percentile
+from cogs.memory.surface.operation.statistics_plot import draw
 from cogs.memory.surface.retention import BATCH, RetentionSweep
-from cogs.memory.surface.samples import DAY, Sample, Samples, percentile
-from cogs.memory.surface.statistics_plot import draw
 from tests.conftest import GUILD, said
 
 from .memory_house import MemoryHouse, memory_house

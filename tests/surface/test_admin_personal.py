@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.personal_data import export_files
-from cogs.memory.surface.judgements import Judgement
+from cogs.memory.surface.recall.judgements import Judgement
 
 from .memory_house import MemoryHouse, memory_house
 

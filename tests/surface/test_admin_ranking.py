@@ -8,9 +8,10 @@ import pytest
 
 from cogs.memory.exceptions import StoreError
 from cogs.memory.records import Scope
-from cogs.memory.surface.admin_ranking import PROGRESS_EVERY, merged
-from cogs.memory.surface.explanation import one_line
-from cogs.memory.surface.judgements import (
+from cogs.memory.surface.commands.admin_ranking import PROGRESS_EVERY, merged
+from cogs.memory.surface.markup import cut
+from cogs.memory.surface.recall.explanation import one_line
+from cogs.memory.surface.recall.judgements import (
     JUDGEMENTS_KEY,
     METRICS,
     JudgedEvaluation,
@@ -19,7 +20,6 @@ from cogs.memory.surface.judgements import (
     evaluate_judged,
     judged_questions,
 )
-from cogs.memory.surface.markup import cut
 
 from .memory_house import MemoryHouse, memory_house
 

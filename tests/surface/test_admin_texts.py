@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from discord import app_commands
 
-from cogs.memory.surface.memory_group import memory_group
-from cogs.memory.surface.memory_texts import ENGLISH, MemoryTexts, memory_texts_for
-from cogs.memory.surface.memory_texts_german import COMMAND_TEXTS, GERMAN
+from cogs.memory.surface.commands.memory_group import memory_group
+from cogs.memory.surface.commands.memory_texts import ENGLISH, MemoryTexts, memory_texts_for
+from cogs.memory.surface.commands.memory_texts_german import COMMAND_TEXTS, GERMAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.exceptions import Busy
-from cogs.memory.surface import history_places
-from cogs.memory.surface.backfill_progress import RunState
 from cogs.memory.surface.guild_settings import GuildSettings, GuildSettingsStore
+from cogs.memory.surface.history import places as history_places
+from cogs.memory.surface.history.backfill_progress import RunState
 from tests.loopback import Drop, LoopbackDiscord, Permission, RateLimited, Status, World, deny
 
 from .history_house import bot_on

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.records import Scope
-from cogs.memory.surface.sync_marks import SyncMarks
+from cogs.memory.surface.history.sync_marks import SyncMarks
 from tests.loopback import Delay, Drop, LoopbackDiscord, Permission, Status, deny
 
 from .history_house import bot_on

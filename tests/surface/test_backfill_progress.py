@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogs.memory.records import StoredMessage
-from cogs.memory.surface.backfill_progress import BackfillProgress, ChannelShare, RunState, bar, describe, estimate
-from cogs.memory.surface.backfill_texts import ENGLISH, GERMAN, backfill_texts
-from cogs.memory.surface.history_walk import PARKED_S, Checkpoint, decode_checkpoint
-from cogs.memory.surface.verified_ids import VerifiedIds
+from cogs.memory.surface.history.backfill_progress import (
+    BackfillProgress,
+    ChannelShare,
+    RunState,
+    bar,
+    describe,
+    estimate,
+)
+from cogs.memory.surface.history.backfill_texts import ENGLISH, GERMAN, backfill_texts
+from cogs.memory.surface.history.verified_ids import VerifiedIds
+from cogs.memory.surface.history.walk import PARKED_S, Checkpoint, decode_checkpoint
 
 shares = st.builds(
     ChannelShare,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.records import Scope
-from cogs.memory.surface.message_search import search_parameters, search_words
+from cogs.memory.surface.history.message_search import search_parameters, search_words
 from tests.loopback import Delay, LoopbackDiscord, RateLimited, Status
 
 from .history_house import bot_on

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cogs.memory.surface.backfill_progress import RunState
-from cogs.memory.surface.judgements import Judgement
+from cogs.memory.surface.history.backfill_progress import RunState
+from cogs.memory.surface.recall.judgements import Judgement
 from tests.loopback import LoopbackDiscord
 
 from .history_house import bot_on

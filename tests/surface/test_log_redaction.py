@@ -11,8 +11,8 @@ from functools import partial
 import pytest
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.surface.log_redaction import REDACTED, RedactingFilter, Redaction, describe_error
-from cogs.memory.surface.log_setup import JsonFormatter, secrets_of
+from cogs.memory.surface.operation.log_redaction import REDACTED, RedactingFilter, Redaction, describe_error
+from cogs.memory.surface.operation.log_setup import JsonFormatter, secrets_of
 from profiles import load_settings
 
 CANARY = "the heron wears a velvet hat"
@@ -157,7 +157,7 @@ def test_warnings_threads_and_crashes_end_in_the_log_as_well() -> None:
     program = """
 import threading, warnings
 from profiles import load_settings
-from cogs.memory.surface.log_setup import set_up_logging
+from cogs.memory.surface.operation.log_setup import set_up_logging
 set_up_logging(load_settings(env_file=None, log_format="json", discord_token="a.plain.token"), quiet=False)
 warnings.warn("old a.plain.token", stacklevel=1)
 thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
@@ -165,7 +165,7 @@ raise RuntimeError("a.plain.token")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [line["logger"] for line in lines] == ["py.warnings", *["cogs.memory.surface.log_setup"] * 2]
+    assert [line["logger"] for line in lines] == ["py.warnings", *["cogs.memory.surface.operation.log_setup"] * 2]
     assert "ZeroDivisionError" in lines[1]["exception"]
     assert "RuntimeError" in lines[2]["exception"]
     assert "a.plain.token" not in done.stderr

@@ -16,11 +16,11 @@ from cogs.memory.records import MAX_ID, StoredMessage
 from cogs.memory.surface.console_text import console_text
 from cogs.memory.surface.page import Face, Page, footer, score_bar
 from cogs.memory.surface.presenter import conversation_embed, heading, page_embeds, query_in, terms_of
-from cogs.memory.surface.recall_buttons import page_view
-from cogs.memory.surface.search_state import MAX_PAGE_SIZE, STATE, Search
+from cogs.memory.surface.recall.recall_buttons import page_view
+from cogs.memory.surface.recall.search_state import MAX_PAGE_SIZE, STATE, Search
+from cogs.memory.surface.recall.turns import Turns
 from cogs.memory.surface.texts import ENGLISH, Texts, texts_for
 from cogs.memory.surface.texts_german import GERMAN
-from cogs.memory.surface.turns import Turns
 from tests.conftest import said
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

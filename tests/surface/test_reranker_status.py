@@ -13,10 +13,10 @@ from cogs.memory.model_loading import ModelSources
 from cogs.memory.records import Scope
 from cogs.memory.surface.cli import output
 from cogs.memory.surface.cli.reranker_check import check_reranker
-from cogs.memory.surface.judgements import Judgement
-from cogs.memory.surface.memory_texts import MemoryTexts
-from cogs.memory.surface.memory_texts_german import GERMAN
-from cogs.memory.surface.reranker_status import reranker_lines
+from cogs.memory.surface.commands.memory_texts import MemoryTexts
+from cogs.memory.surface.commands.memory_texts_german import GERMAN
+from cogs.memory.surface.commands.reranker_status import reranker_lines
+from cogs.memory.surface.recall.judgements import Judgement
 from profiles import load_profile
 from tests.conftest import CHANNEL, GUILD, said
 from tests.plugin_rerankers import PROFILE, WordReranker, too_large

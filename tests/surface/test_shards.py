@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cogs.memory.surface.shards import WHOLE, Shards, shards_of
+from cogs.memory.surface.operation.shards import WHOLE, Shards, shards_of
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs.memory.exceptions import MemoryCogError
-from cogs.memory.surface.command_sync import sync_commands
+from cogs.memory.surface.commands.command_sync import sync_commands
 from cogs.memory.surface.failures import Failures
-from cogs.memory.surface.heartbeat import Heartbeat
 from cogs.memory.surface.listeners import NO_CONTENT
+from cogs.memory.surface.operation.heartbeat import Heartbeat
+from cogs.memory.surface.operation.stop_signal import StopSignal, end_process
 from cogs.memory.surface.services import SERVICES
-from cogs.memory.surface.stop_signal import StopSignal, end_process
 from cogs.memory.surface.texts import texts_of
 from profiles import ProfileError, SettingsError, load_settings
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cogs.memory.surface.operation.shards import Shards
     from cogs.memory.surface.services import SurfaceServices
-    from cogs.memory.surface.shards import Shards
     from profiles import MemoryProfile
 
 log = logging.getLogger(__name__)

@@ -15,13 +15,13 @@ from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.memory_service import check_query
 from cogs.memory.natural_dates import parse_date
 from cogs.memory.surface.conversion import to_stored
-from cogs.memory.surface.memory_button import COG_NAME
 from cogs.memory.surface.presenter import NOBODY, heading, page_embeds
-from cogs.memory.surface.recall_buttons import BUTTONS, page_view
-from cogs.memory.surface.recall_flow import RecallFlow, question_from
-from cogs.memory.surface.recent_queries import MAX_SUGGESTION
+from cogs.memory.surface.recall.memory_button import COG_NAME
+from cogs.memory.surface.recall.recall_buttons import BUTTONS, page_view
+from cogs.memory.surface.recall.recall_flow import RecallFlow, question_from
+from cogs.memory.surface.recall.recent_queries import MAX_SUGGESTION
+from cogs.memory.surface.recall.search_state import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Search
 from cogs.memory.surface.reply_context import ReplyContexts
-from cogs.memory.surface.search_state import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Search
 from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.surface.page import Page, footer, match_line
-from cogs.memory.surface.search_state import Search
+from cogs.memory.surface.recall.search_state import Search
 from cogs.memory.surface.texts import ENGLISH
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.exceptions import Busy, StoreError
-from cogs.memory.surface.shards import WHOLE
+from cogs.memory.surface.operation.shards import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from cogs.memory.erasure import Erasure
     from cogs.memory.surface.guild_settings import GuildSettingsStore
-    from cogs.memory.surface.shards import Shards
+    from cogs.memory.surface.operation.shards import Shards
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from cogs.memory.exceptions import StoreError
 from cogs.memory.surface.conversion import channel_info, parent_of, to_stored
 from cogs.memory.surface.departures import Departures
 from cogs.memory.surface.event_line import ChannelGone, Named, Said, Unsaid
-from cogs.memory.surface.shards import shards_of
+from cogs.memory.surface.operation.shards import shards_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

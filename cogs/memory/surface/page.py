@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cogs.memory.recall_records import RecalledMessage, RecallTrace
-    from cogs.memory.surface.search_state import Search
+    from cogs.memory.surface.recall.search_state import Search
     from cogs.memory.surface.texts import Texts
 
 MAX_FOOTER: Final = 500

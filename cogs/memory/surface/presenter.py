@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cogs.memory.recall_records import RecalledMessage
     from cogs.memory.records import StoredMessage
     from cogs.memory.surface.markup import IsMarked
-    from cogs.memory.surface.search_state import Search
+    from cogs.memory.surface.recall.search_state import Search
     from cogs.memory.surface.texts import Texts
 
 MAX_TOTAL: Final = 6000

@@ -18,7 +18,7 @@ from .departures import DUE_KEY, KNOWN_KEY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .command_services import CommandServices
+    from .commands.command_services import CommandServices
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from cogs.memory.surface.backfill_record import RECORD_KEY
 from cogs.memory.surface.cli.import_command import GUILDS
 from cogs.memory.surface.guild_settings import OPTED_OUT_KEY
-from cogs.memory.surface.judgements import JUDGEMENTS_KEY
-from cogs.memory.surface.sync_marks import MARK_KEY
+from cogs.memory.surface.history.backfill_record import RECORD_KEY
+from cogs.memory.surface.history.sync_marks import MARK_KEY
+from cogs.memory.surface.recall.judgements import JUDGEMENTS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

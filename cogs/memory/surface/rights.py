@@ -9,7 +9,7 @@ from discord import app_commands
 
 from cogs.memory.exceptions import MemoryCogError
 
-from .memory_texts import memory_texts
+from .commands.memory_texts import memory_texts
 
 Interaction: TypeAlias = discord.Interaction[Any]
 

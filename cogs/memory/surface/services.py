@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from cogs.memory.surface.turns import Turns
+from cogs.memory.surface.recall.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from cogs.memory.surface.event_line import EventLine
     from cogs.memory.surface.failures import Failures
     from cogs.memory.surface.guild_settings import GuildSettingsStore
-    from cogs.memory.surface.history_sync import HistorySync
-    from cogs.memory.surface.judgements import Judgements
-    from cogs.memory.surface.metrics import MetricsEndpoint
-    from cogs.memory.surface.recent_queries import RecentQueries
+    from cogs.memory.surface.history.history_sync import HistorySync
+    from cogs.memory.surface.operation.metrics import MetricsEndpoint
+    from cogs.memory.surface.recall.judgements import Judgements
+    from cogs.memory.surface.recall.recent_queries import RecentQueries
 
     Bot: TypeAlias = commands.Bot | commands.AutoShardedBot
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import discord
 from discord import app_commands
 
-from cogs.memory.surface import backfill_texts, memory_texts_german, texts_german
+from cogs.memory.surface import texts_german
+from cogs.memory.surface.commands import memory_texts_german
+from cogs.memory.surface.history import backfill_texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

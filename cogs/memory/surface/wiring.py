@@ -10,16 +10,16 @@ from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import model_sources
 from cogs.memory.surface.cog import MemoryCog
+from cogs.memory.surface.commands.memory_commands import MemoryCommands
 from cogs.memory.surface.discord_access import AccessRules
 from cogs.memory.surface.event_line import EventLine
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.guild_settings import GuildSettingsStore
-from cogs.memory.surface.history_sync import HistorySync
-from cogs.memory.surface.judgements import Judgements
+from cogs.memory.surface.history.history_sync import HistorySync
 from cogs.memory.surface.listeners import MemoryListeners
-from cogs.memory.surface.memory_commands import MemoryCommands
-from cogs.memory.surface.metrics import MetricsEndpoint
-from cogs.memory.surface.recent_queries import RecentQueries
+from cogs.memory.surface.operation.metrics import MetricsEndpoint
+from cogs.memory.surface.recall.judgements import Judgements
+from cogs.memory.surface.recall.recent_queries import RecentQueries
 from cogs.memory.surface.services import SERVICES, SurfaceServices
 from cogs.memory.surface.translator import MemoryTranslator
 from profiles import apply_settings, detect_hardware, load_profile, load_settings, select_profile

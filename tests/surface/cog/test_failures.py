@@ -11,7 +11,7 @@ import discord
 import pytest
 from discord.ext import commands
 
-from cogs.memory.surface.command_sync import sync_commands
+from cogs.memory.surface.commands.command_sync import sync_commands
 from profiles import load_profile
 from tests.loopback import Delay, LoopbackDiscord
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cogs.memory.surface.departures import Departures
-from cogs.memory.surface.judgements import Judgement
+from cogs.memory.surface.recall.judgements import Judgement
 from tests.test_erasure import canary_in
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 
 from cogs.memory.exceptions import MemoryCogError
-from cogs.memory.surface.heartbeat import NAME, STALE_S, health_problem
-from cogs.memory.surface.loop_lag import LoopLag
-from cogs.memory.surface.metrics import MetricsEndpoint
+from cogs.memory.surface.operation.heartbeat import NAME, STALE_S, health_problem
+from cogs.memory.surface.operation.loop_lag import LoopLag
+from cogs.memory.surface.operation.metrics import MetricsEndpoint
 from tests.loopback import BotProcess, LoopbackDiscord
 from tests.loopback.launch import ROOT
 

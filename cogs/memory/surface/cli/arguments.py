@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cogs.memory.reranker_service import MODEL_TYPES, ORDERS
-from cogs.memory.surface.shards import Shards
+from cogs.memory.surface.operation.shards import Shards
 
 EPILOG = """\
 Without a command: run. Settings come from the environment or the file .env (see .env.example).

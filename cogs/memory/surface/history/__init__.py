@@ -1,0 +1,1 @@
+"""What was said before the bot came and while it was away, and whether what is stored still stands."""
