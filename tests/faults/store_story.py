@@ -21,7 +21,7 @@ from tests.stores.samples import (
     scope,
     vector,
 )
-from tests.stores.test_sqlite import check_integrity, dense_ids
+from tests.stores.sqlite_folder import check_integrity, dense_ids
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,7 +14,7 @@ from profiles import load_profile
 from tests.conftest import CHANNEL, GUILD, said
 from tests.faults.embedder import load
 from tests.soak.figure import Figure
-from tests.stores.test_sqlite import file_size_limit
+from tests.stores.sqlite_folder import file_size_limit
 
 SCOPE: Final = Scope(GUILD, frozenset([CHANNEL]))
 ROUNDS: Final = 10

@@ -16,7 +16,7 @@ from cogs.memory.stores.sqlite import SqliteStore
 from tests.faults.instant_embedding import instant_embedding
 from tests.soak.figure import Figure
 from tests.stores.samples import GUILD, START, message, scope, vector
-from tests.stores.test_sqlite import check_integrity, dense_ids
+from tests.stores.sqlite_folder import check_integrity, dense_ids
 
 if TYPE_CHECKING:
     from cogs.memory.ingest_queue import Event

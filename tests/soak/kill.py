@@ -12,7 +12,7 @@ from typing import Final
 from cogs.memory.stores.sqlite import SqliteStore
 from tests.soak.figure import Figure
 from tests.stores.samples import GUILD, SPACE, embed_all, message, scope, vector
-from tests.stores.test_sqlite import check_integrity, dense_ids, ingest_until_killed
+from tests.stores.sqlite_folder import check_integrity, dense_ids, ingest_until_killed
 
 KILLS: Final = 200
 MESSAGES: Final = 10_000

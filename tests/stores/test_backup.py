@@ -19,7 +19,7 @@ from cogs.memory.stores.sqlite_backup import RestoreReport, back_up, restore
 from cogs.memory.stores.sqlite_engine import SqliteEngine
 from cogs.memory.surface.restored_settings import merge_settings
 from tests.stores.samples import BOB, GARDEN, GUILD, LOBBY, SPACE, START, embed_all, fill, message, scope
-from tests.stores.test_sqlite import canaries, check_integrity, opened
+from tests.stores.sqlite_folder import canaries, check_integrity, opened
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.stores.sqlite_copies import convert, require_whole
 from cogs.memory.stores.sqlite_engine import SqliteEngine
 from tests.stores.samples import BOB, GUILD, SPACE, embed_all, fill, message, scope, vector
-from tests.stores.test_sqlite import canaries
+from tests.stores.sqlite_folder import canaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

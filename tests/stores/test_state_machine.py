@@ -34,7 +34,7 @@ from tests.stores.samples import (
     scope,
     vector,
 )
-from tests.stores.test_sqlite import check_integrity
+from tests.stores.sqlite_folder import check_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
