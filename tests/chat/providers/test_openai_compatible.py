@@ -196,7 +196,14 @@ async def test_a_busy_server_is_asked_again_when_it_says_and_not_more_than_thric
     assert len(server.requests) == 12
 
 
-@pytest.mark.parametrize("retry_after", ["60", "1e999", formatdate(time.time() + 86_400, usegmt=True)])
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        "60",
+        "1e999",
+        pytest.param(formatdate(time.time() + 86_400, usegmt=True), id="tomorrow"),  # all workers must agree on names
+    ],
+)
 async def test_a_wait_beyond_the_deadline_is_not_waited_for(server: ChatServer, retry_after: str) -> None:
     server.always(Refusal(429, retry_after=retry_after))
     assert await failure_of(provider_at(server.url)) == "busy"
