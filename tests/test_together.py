@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.records import StoreStats
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
+from tests.plugin_rerankers import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -59,12 +61,18 @@ async def ask_together(encoder: Counting, worker: ModelWorker) -> list[EncodedQu
     """Ask all questions while the worker is busy with something else."""
     service = EmbeddingService(load_profile("embedded"), worker, load=lambda _: encoder)
     await service.start()
-    busy = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    worker.submit(lambda: asyncio.run_coroutine_threadsafe(busy.wait(), loop).result())
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        go_on.wait(60)
+
+    worker.submit(hold)
+    await until(begun.is_set)  # else the questions would go first
     asked = [asyncio.create_task(service.encode_query(question)) for question in QUESTIONS]
-    await asyncio.sleep(0.05)
-    busy.set()
+    for _ in range(10):  # the model is loaded: none waits for anything but the worker
+        await asyncio.sleep(0)
+    go_on.set()
     answers = await asyncio.gather(*asked, return_exceptions=True)
     return [answer if isinstance(answer, BaseException) else answer[0] for answer in answers]
 
