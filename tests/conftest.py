@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import StoredMessage
 from profiles import load_profile
 from tests.postgres_server import NoPostgres, postgres_server
+from tests.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 GUILD = 10
 CHANNEL = 20
 START = datetime(2025, 3, 1, 18, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """The clock of a test `in_virtual_time`; whatever sleeps moves it."""
+    clock = VirtualTime()
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(time, "perf_counter", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,14 @@ from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rerankers import Pair
 from cogs.memory.worker import ModelWorker
 from profiles import MemoryProfile
+from tests.virtual_time import VirtualWorker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from tests.virtual_time import VirtualTime
 
 
 PROFILE = MemoryProfile(name="test", reranker="cross_encoder", reranker_model="words", token_budget=512)
@@ -83,7 +86,7 @@ class WordReranker:
         assert self.scoring == 1, "two calls at a time"
         self.threads.add(threading.current_thread().name)
         self.entered.set()
-        self.gate.wait(10)
+        self.gate.wait(60)
         time.sleep(self.ms_per_token * TOKENS * len(pairs) / 1000)
         self.scoring -= 1
         self.fault(pairs)
@@ -115,10 +118,13 @@ class Loader:
 
 
 @asynccontextmanager
-async def serving(reranker: WordReranker, profile: MemoryProfile = PROFILE) -> AsyncIterator[ModelReranking]:
-    worker = ModelWorker("test-worker")
+async def serving(
+    reranker: WordReranker, profile: MemoryProfile = PROFILE, clock: VirtualTime | None = None
+) -> AsyncIterator[ModelReranking]:
+    """A service whose model is there; with a clock in virtual time."""
+    worker = VirtualWorker(clock) if clock else ModelWorker("test-worker")
     models = ModelCache()
-    reranking = ModelReranking(profile, worker, models, load=Loader(reranker))
+    reranking = ModelReranking(profile, worker, models, load=Loader(reranker), clock=clock or time.monotonic)
     await reranking.start()
     await reranking.ready()
     reranker.batches.clear()
@@ -137,7 +143,7 @@ def expected(pairs: Sequence[Pair]) -> Any:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread
             await asyncio.sleep(0.001)
 
