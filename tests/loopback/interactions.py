@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from enum import IntEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from .awake import awake
 from .errors import ApiError, Json, UserError, unknown
 from .limits import BUTTON, SELECTS, TEXT_DISPLAY, walk
 
@@ -44,6 +46,8 @@ class Response(IntEnum):
 ACK_SECONDS = 3.0
 TOKEN_SECONDS = 15 * 60.0
 _GRACE_SECONDS = 0.2
+_LOOK_SECONDS = 0.25
+"""How often the clock is looked at while nothing happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ class Interaction:
     source: Message | None = None
     """The message whose button was pressed."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    began: float = field(default_factory=monotonic)
+    began: float = field(default_factory=awake)
+    """On the clock of the time that this process was `awake`: limits are the bot's to keep, not the machine's."""
+    began_at: float = field(default_factory=monotonic)
     ack_seconds: float | None = None
     """How long the bot took to acknowledge; None as long as it has not."""
     response: Response | None = None
@@ -96,7 +102,7 @@ class Interaction:
     @property
     def failed(self) -> bool:
         """Whether Discord shows "The application did not respond"."""
-        return self.ack_seconds is None and monotonic() - self.began > ACK_SECONDS
+        return self.ack_seconds is None and awake() - self.began > ACK_SECONDS
 
     @property
     def content(self) -> str:
@@ -138,18 +144,20 @@ class Interaction:
         Raises:
             TimeoutError: it does not come true in time; the message tells what there is.
         """
-        try:
-            async with asyncio.timeout(within):
-                while not condition(self):
-                    self._changed.clear()
+        deadline = awake() + within
+        while not condition(self):
+            left = deadline - awake()
+            if left <= 0:
+                raise TimeoutError(f"after {within:g} s there is still only {self}")
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LOOK_SECONDS)):
                     await self._changed.wait()
-        except TimeoutError:
-            raise TimeoutError(f"after {within:g} s there is still only {self}") from None
         return self
 
     async def acknowledged(self, *, within: float = 30.0) -> Interaction:
         """Wait until the bot has acknowledged, by an answer or a deferral; later than 3 s it cannot any more."""
-        within = min(within, ACK_SECONDS + _GRACE_SECONDS)
+        within = min(within, self.began + ACK_SECONDS + _GRACE_SECONDS - awake())
         return await self.until(lambda each: each.response is not None, within=within)
 
     async def answered(self, *, within: float = 30.0) -> Interaction:
@@ -172,12 +180,11 @@ class Interaction:
         Raises:
             ApiError: it comes too late (404, 10062) or a second time (400, 40060).
         """
-        elapsed = monotonic() - self.began
         if self.response is not None:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        if elapsed > ACK_SECONDS:
+        if self.failed:
             raise unknown("interaction", 10062)
-        self.ack_seconds = elapsed
+        self.ack_seconds = monotonic() - self.began_at
         self.response = response
         self.touch()
 
@@ -187,7 +194,7 @@ class Interaction:
         Raises:
             ApiError: it is older than 15 minutes (401, 50027), or nothing was acknowledged (404, 10015).
         """
-        if self.expired or monotonic() - self.began > TOKEN_SECONDS:
+        if self.expired or awake() - self.began > TOKEN_SECONDS:
             raise ApiError(401, 50027, "Invalid Webhook Token")
         if self.response is None:
             raise unknown("Webhook", 10015)
@@ -200,7 +207,7 @@ class Interaction:
         """Wake who waits; `shown` records what the user sees now."""
         if shown and self.message is not None:
             message = self.message
-            seconds = monotonic() - self.began
+            seconds = monotonic() - self.began_at
             self.versions.append(
                 Version(seconds, message.content, deepcopy(message.embeds), deepcopy(message.components))
             )

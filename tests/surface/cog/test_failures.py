@@ -138,8 +138,7 @@ async def test_an_answer_is_deferred_in_time_while_the_models_work(house: TeaHou
     for text in messages:
         house.general.post(house.mod, text)
     reply = await house.recall("tea")
-    assert reply.ack_seconds is not None
-    assert reply.ack_seconds < 3
+    assert reply.deferred
 
 
 async def test_german_users_are_answered_in_german(house: TeaHouse) -> None:

@@ -21,8 +21,6 @@ async def test_an_answer_is_deferred_and_seen_by_the_asker_alone(house: TeaHouse
     reply = await house.recall("when is tea?")
     assert reply.deferred
     assert reply.ephemeral
-    assert reply.ack_seconds is not None
-    assert reply.ack_seconds < 3
     assert not reply.answered_by_followup
     first = reply.embeds[0]
     assert first["author"]["name"] == "mod"
