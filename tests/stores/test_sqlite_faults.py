@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,9 @@ from tests.stores.sqlite_folder import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+PATIENCE_S = 60.0
 
 
 class TestErasure:
@@ -96,6 +100,12 @@ def stop_after(calls: int) -> Callable[[], int]:
     """A progress handler that stops the statement at its n-th call."""
     remaining = itertools.count(calls - 1, -1)
     return lambda: next(remaining) <= 0
+
+
+async def served(connections: Connections, queries: int) -> bool:
+    """Whether as many queries at once are answered, on whatever readers there are."""
+    rows = [connections.read("SELECT 1", deadline_s=PATIENCE_S) for _ in range(queries)]
+    return await asyncio.wait_for(asyncio.gather(*rows), PATIENCE_S) == [[(1,)]] * queries
 
 
 class TestFaults:
@@ -170,18 +180,35 @@ class TestFaults:
         check_integrity(tmp_path)
 
     async def test_a_query_past_its_deadline_is_stopped(self, tmp_path: Path) -> None:
-        endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
         async with opened(tmp_path) as store:
             with pytest.raises(QueryInterrupted):
-                await asyncio.wait_for(store._connections.read(endless, deadline_s=0.05), 5)
+                await asyncio.wait_for(store._connections.read(ENDLESS, deadline_s=0.05), PATIENCE_S)
             for deadline in (None, 60.0):
-                reading = asyncio.create_task(store._connections.read(endless, deadline_s=deadline))
+                reading = asyncio.create_task(store._connections.read(ENDLESS, deadline_s=deadline))
                 await asyncio.sleep(0.02)
                 reading.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await reading
-            rows = [store._connections.read("SELECT 1", deadline_s=5) for _ in range(4)]
-            assert await asyncio.wait_for(asyncio.gather(*rows), 5) == [[(1,)]] * 4
+            assert await served(store._connections, 4)
+
+    @pytest.mark.parametrize("cancellations", [1, 2])
+    async def test_a_query_that_is_given_up_before_its_thread_has_begun_it_blocks_no_reader(
+        self, tmp_path: Path, cancellations: int
+    ) -> None:
+        go_on = threading.Event()
+        async with opened(tmp_path) as store:
+            busy = asyncio.create_task(store._connections._idle_readers[-1]._execute(go_on.wait, PATIENCE_S))  # type: ignore[no-untyped-call]
+            await asyncio.sleep(0)
+            reading = asyncio.create_task(store._connections.read(ENDLESS))
+            for _ in range(cancellations):
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                reading.cancel()
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert await busy
+            assert await served(store._connections, 4)
 
     async def test_a_keyword_search_past_its_deadline_finds_nothing_and_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

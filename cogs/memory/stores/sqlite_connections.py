@@ -36,6 +36,7 @@ _WRITER_PRAGMAS = (
     "PRAGMA journal_size_limit = 67108864",
 )
 _READER_PRAGMAS = (*_PRAGMAS, "PRAGMA query_only = ON")
+_INTERRUPT_AGAIN_S = 0.05
 
 
 class QueryInterrupted(StoreError):
@@ -140,12 +141,7 @@ class Connections:
             reader = self._idle_readers.pop()
             try:
                 with engine_errors():
-                    if deadline_s is None:
-                        return await _fetch_all(reader, sql, parameters)
                     return await _fetch_within(deadline_s, reader, sql, parameters)
-            except asyncio.CancelledError:
-                await reader.interrupt()
-                raise
             finally:
                 self._idle_readers.append(reader)
 
@@ -245,18 +241,33 @@ async def _fetch_all(
 
 
 async def _fetch_within(
-    deadline_s: float, connection: aiosqlite.Connection, sql: str, parameters: Sequence[object] | Mapping[str, object]
+    deadline_s: float | None,
+    connection: aiosqlite.Connection,
+    sql: str,
+    parameters: Sequence[object] | Mapping[str, object],
 ) -> list[tuple[Any, ...]]:
+    """Leave the connection idle, however it ends: at the deadline or when its caller is cancelled, too."""
     query = asyncio.create_task(_fetch_all(connection, sql, parameters))
     try:
         await asyncio.wait({query}, timeout=deadline_s)
-        while not query.done():
-            await connection.interrupt()  # in vain if the thread has not begun the query: so once more
-            await asyncio.wait({query}, timeout=0.05)
-        return await query
-    except asyncio.CancelledError:
-        query.cancel()
-        raise
+    finally:
+        await _stop(query, connection)
+    return query.result()
+
+
+async def _stop(query: asyncio.Task[list[tuple[Any, ...]]], connection: aiosqlite.Connection) -> None:
+    """Interrupt a query until it has ended, if it has not; a cancellation is passed on after that."""
+    cancellation: asyncio.CancelledError | None = None
+    while not query.done():
+        try:
+            await connection.interrupt()  # in vain as long as the thread has not begun the query: so once more
+            await asyncio.wait({query}, timeout=_INTERRUPT_AGAIN_S)
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if not query.cancelled():
+        query.exception()  # whether it failed matters only to who still waits
+    if cancellation is not None:
+        raise cancellation
 
 
 async def _use_write_ahead_log(writer: aiosqlite.Connection) -> None:
