@@ -99,18 +99,22 @@ class WordReranker:
 
 
 class Loader:
-    """A ``load`` that hands out prepared rerankers in turn, the last one again and again, and notes the profiles."""
+    """A ``load`` that hands out prepared rerankers in turn, the last one again and again, and notes the profiles.
 
-    def __init__(self, *results: WordReranker | Exception, seconds: float = 0.0) -> None:
+    It stands still while ``gate`` is not set.
+    """
+
+    def __init__(self, *results: WordReranker | Exception) -> None:
         self.results = list(results)
-        self.seconds = seconds
+        self.gate = threading.Event()
+        self.gate.set()
         self.profiles: list[MemoryProfile] = []
         self.threads: set[str] = set()
 
     def __call__(self, profile: MemoryProfile) -> WordReranker:
         self.profiles.append(profile)
         self.threads.add(threading.current_thread().name)
-        time.sleep(self.seconds)
+        self.gate.wait(60)
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
         if isinstance(result, Exception):
             raise result
@@ -150,10 +154,17 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def reranking_with(
-    load: Loader, profile: MemoryProfile = PROFILE, models: ModelCache | None = None, **options: Any
+    load: Loader,
+    profile: MemoryProfile = PROFILE,
+    models: ModelCache | None = None,
+    clock: VirtualTime | None = None,
+    **options: Any,
 ) -> AsyncIterator[ModelReranking]:
-    worker = ModelWorker("test-worker")
-    reranking = ModelReranking(profile, worker, models or ModelCache(), load=load, **options)
+    """A service that begins to load its model; with a clock in virtual time."""
+    worker = VirtualWorker(clock) if clock else ModelWorker("test-worker")
+    reranking = ModelReranking(
+        profile, worker, models or ModelCache(), load=load, clock=clock or time.monotonic, **options
+    )
     await reranking.start()
     try:
         yield reranking

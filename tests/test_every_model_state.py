@@ -38,19 +38,19 @@ def test_a_worker_goes_on_without_a_call_that_never_ends_and_keeps_its_result_if
 
     def hang() -> str:
         begun.set()
-        release.wait(10)
+        release.wait(60)
         return "after all"
 
     stuck = worker.submit_at(Priority.QUESTION, hang)
     waiting = worker.submit(lambda: threads.append(threading.get_ident()))
-    assert begun.wait(5)
+    assert begun.wait(60)
     assert not worker.abandon(waiting)
     assert worker.abandon(stuck)
-    waiting.result(timeout=5)
+    waiting.result(timeout=60)
     assert not worker.abandon(stuck)
     release.set()
-    assert stuck.result(timeout=5) == "after all"
+    assert stuck.result(timeout=60) == "after all"
     for _ in range(20):
-        worker.submit(lambda: threads.append(threading.get_ident())).result(timeout=5)
+        worker.submit(lambda: threads.append(threading.get_ident())).result(timeout=60)
     worker.shutdown()
     assert len(set(threads)) == 1, "the abandoned thread takes nothing further"

@@ -21,6 +21,7 @@ from tests.plugin_rerankers import (
     pairs_for,
     reranking_with,
     too_large,
+    until,
     word_score,
 )
 
@@ -62,20 +63,22 @@ async def test_a_rerankers_own_budget_shrinks_along() -> None:
 
 async def test_no_memory_at_all_moves_the_model_to_the_cpu() -> None:
     on_gpu, on_cpu = WordReranker(key="gpu"), WordReranker(key="cpu", offset=5.0)
-    load, models = Loader(on_gpu, on_cpu, seconds=0.05), ModelCache()
+    load, models = Loader(on_gpu, on_cpu), ModelCache()
     async with reranking_with(load, GPU, models) as reranking:
         await reranking.ready()
         on_gpu.fault = too_large(0)
+        load.gate.clear()
         pairs = pairs_for("q", documents(40))
         patient = asyncio.create_task(reranking.score(pairs, deadline_ms=None))
-        hurried = await reranking.score(pairs_for("h", documents(40)), deadline_ms=2000)
-        meanwhile = await reranking.score(pairs, deadline_ms=2000)
+        hurried = await reranking.score(pairs_for("h", documents(40)), deadline_ms=60_000)
+        meanwhile = await reranking.score(pairs, deadline_ms=60_000)
         assert (hurried.scored, hurried.reason) == (0, "the reranker ran out of memory")
         assert meanwhile.reason == "the reranker ran out of memory on cuda and moves to the CPU"
+        load.gate.set()
         scores = await patient
         assert scores.log_odds.tolist() == [pytest.approx(word_score(pair) + 5.0, abs=1e-5) for pair in pairs]
         statistics = reranking.get_statistics()
-        assert on_gpu.closed == 1
+        await until(lambda: on_gpu.closed == 1)
     assert (load.profiles[-1].device, load.profiles[-1].dtype) == ("cpu", "float32")
     assert (statistics["device"], statistics["moves_to_cpu"], statistics["state"]) == ("cpu", 1, "ready")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ async def test_only_a_model_that_computes_here_takes_a_turn_on_the_model_thread(
         call = asyncio.create_task(reranking.score(pairs_for("q", documents(5)), deadline_ms=None))
         await until(reranker.entered.is_set)
         other = asyncio.create_task(worker.run(threading.current_thread))
-        done, _ = await asyncio.wait([other], timeout=5 if is_remote else 0.1)
+        done, _ = await asyncio.wait([other], timeout=60 if is_remote else 0.1)
         assert bool(done) is is_remote
         reranker.gate.set()
         assert (await call).scored == 5
@@ -71,13 +70,13 @@ async def test_a_server_that_hangs_costs_the_deadline_and_no_more(worker: ModelW
     with RerankServer() as server:
         profile = remote_profile(server.url, rerank_deadline_ms=150, injection_deadline_ms=150)
         async with served(profile, worker, load_reranker) as reranking:
-            server.answers = [Answer(delay_s=1.0)] * 20
-            start = time.perf_counter()
+            wakes = threading.Event()
+            server.answers = [Answer(hold=wakes)] * 20
             scores = await reranking.score(pairs_for("q", documents(5)), deadline_ms=150)
-            assert time.perf_counter() - start < 1.0
             assert (scores.scored, scores.reason) == (0, "the deadline of 0.15 s left no time for any of 5")
-            await asyncio.wait_for(worker.run(int), 1)  # is not held up meanwhile
+            await asyncio.wait_for(worker.run(int), 60)  # is not held up meanwhile
             assert reranking.get_statistics()["timeouts"] == 1
+            wakes.set()
 
 
 async def test_guilds_take_turns_at_a_server_too(worker: ModelWorker) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
+from typing import TYPE_CHECKING
 
 from cogs.memory.query_cache import QueryCache
 
+if TYPE_CHECKING:
+    from tests.virtual_time import VirtualTime
 
-def test_it_counts_what_was_found_what_made_room_and_what_grew_old() -> None:
-    cache = QueryCache(2, ttl_s=0.05)
+
+def test_it_counts_what_was_found_what_made_room_and_what_grew_old(clock: VirtualTime) -> None:
+    cache = QueryCache(2, ttl_s=60, clock=clock)
     for key in "abc":
         assert cache.get(1, key) is None
         cache.put(1, cache.generation(1), key, f"answer to {key}")
@@ -21,7 +24,7 @@ def test_it_counts_what_was_found_what_made_room_and_what_grew_old() -> None:
         "query_cache_hit_rate": 0.25,
         "query_cache_size": 2,
     }
-    time.sleep(0.06)
+    clock.sleep(61)
     figures = cache.get_statistics()
     assert (figures["query_cache_expired"], figures["query_cache_size"]) == (2, 0)
 

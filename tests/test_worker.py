@@ -20,30 +20,30 @@ def test_questions_go_before_background_work() -> None:
     normal = worker.submit(order.append, "normal")
     gate.set()
     for future in (*background, question, normal):
-        future.result(timeout=5)
+        future.result(timeout=60)
     worker.shutdown()
     assert order == ["question", "normal", "background 0", "background 1"]
 
 
 def test_everything_runs_on_one_thread_and_errors_reach_the_caller() -> None:
     worker = ModelWorker()
-    threads = {worker.submit(threading.get_ident).result(timeout=5) for _ in range(5)}
+    threads = {worker.submit(threading.get_ident).result(timeout=60) for _ in range(5)}
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
     with pytest.raises(ZeroDivisionError):
-        worker.submit(lambda: 1 / 0).result(timeout=5)
+        worker.submit(lambda: 1 / 0).result(timeout=60)
     worker.shutdown()
 
 
 async def test_a_call_does_not_block_the_event_loop() -> None:
-    worker = ModelWorker()
-    call = asyncio.create_task(worker.run(time.sleep, 0.2))
-    ticks = 0
-    while not call.done():
+    worker, gate = ModelWorker(), threading.Event()
+    call = asyncio.create_task(worker.run(gate.wait, 60))
+    for _ in range(5):
         await asyncio.sleep(0.01)
-        ticks += 1
+    assert not call.done()
+    gate.set()
+    assert await call
     worker.shutdown()
-    assert ticks > 5
 
 
 def test_shutdown_finishes_what_waits_and_refuses_more() -> None:
@@ -66,4 +66,4 @@ def test_shutdown_can_cancel_what_waits() -> None:
     worker.shutdown(wait=False, cancel_futures=True)
     gate.set()
     assert waiting.cancelled()
-    assert running.result(timeout=5)
+    assert running.result(timeout=60)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from cachetools import TTLCache
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
 
 class _CountingCache(TTLCache["Hashable", Any]):
@@ -32,10 +33,16 @@ class QueryCache:
 
     That is coarser than hashing the contents of every result, and cannot serve a stale text or a deleted message.
     Keys must hold everything the answer depends on, the scope included: a hit tells nobody what others asked.
+
+    Args:
+        size: answers that are kept.
+        ttl_s: seconds that each is kept.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, size: int, ttl_s: float) -> None:
-        self._answers = _CountingCache(max(1, size), ttl_s)
+    def __init__(self, size: int, ttl_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._answers = _CountingCache(max(1, size), ttl_s, clock)
         self._generation: defaultdict[int, int] = defaultdict(int)
         self.hits = 0
         self.misses = 0
@@ -78,5 +85,5 @@ class QueryCache:
     def clear(self) -> None:
         """Forget all answers; the counts stay."""
         before = self._answers
-        self._answers = _CountingCache(before.maxsize, before.ttl)
+        self._answers = _CountingCache(before.maxsize, before.ttl, self._clock)
         self._answers.evictions, self._answers.expired = before.evictions, before.expired

@@ -11,7 +11,7 @@ from cogs.memory.model_cache import ModelCache, ModelKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 
 class Clock:

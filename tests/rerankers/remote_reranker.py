@@ -18,4 +18,4 @@ def pairs(query: str, *documents: str) -> list[Pair]:
 
 
 def load(server: RerankServer, **options: Any) -> RemoteReranker:
-    return RemoteReranker.load(server.url, model="tiny", **({"time_limit_s": 2.0} | options))
+    return RemoteReranker.load(server.url, model="tiny", **({"time_limit_s": 60.0} | options))

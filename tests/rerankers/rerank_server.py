@@ -34,6 +34,8 @@ class Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
+    hold: threading.Event | None = None
+    """Not answered before this is set."""
     drop: bool = False
 
 
@@ -90,6 +92,8 @@ class RerankServer:
         self.authorizations.append(handler.headers.get("Authorization"))
         answer = self.answers.pop(0) if self.answers else self._scored(handler, body)
         time.sleep(answer.delay_s)
+        if answer.hold is not None:
+            answer.hold.wait(60)
         if answer.drop:
             handler.close_connection = True
             return
