@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from cogs.chat.prompt import CONVERSATION_TOKENS, build_messages
 from cogs.chat.providers.causal_lm import CausalLM, Generation, Sampling
 from cogs.chat.providers.failures import ProviderFailed
-from cogs.chat.providers.pieces import FIRST_SHARE, ThoughtFilter, within_deadline
+from cogs.chat.providers.pieces import FIRST_SHARE, ThoughtFilter, closing, within_deadline
 from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.exceptions import ModelError, ModelUnavailable
 from cogs.memory.model_cache import ModelKey
@@ -104,9 +104,16 @@ class LocalProvider:
         self._turn = asyncio.Lock()
         self._is_closed = False
 
-    def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+    async def reply(self, conversation: Conversation) -> AsyncIterator[str]:
         """Yield the answer as it is written; answers to others come first. Raises `ProviderFailed`."""
-        return within_deadline(self._pieces(conversation), self._timeout_s)
+        async with closing(within_deadline(self._pieces(conversation), self._timeout_s)) as pieces:
+            try:
+                async for piece in pieces:
+                    yield piece
+            except ProviderFailed as failed:
+                if failed.reason == "slow" and self._loading is not None:  # on a machine that stood still
+                    raise ProviderFailed("loading") from None
+                raise
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of a text, a safe estimate while the model is not loaded."""

@@ -216,7 +216,7 @@ async def test_who_leaves_stops_the_model(folder: Path, models: LocalModels) -> 
     pieces = provider.reply(TALK)
     await anext(pieces)
     await pieces.aclose()  # type: ignore[attr-defined] # a generator
-    await asyncio.wait_for(models.worker.run(int), 5)
+    await asyncio.wait_for(models.worker.run(int), 60)
     assert await anext(provider.reply(TALK))
     await provider.close()
 
@@ -266,12 +266,16 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_tried_again_later(
     await provider.close()
 
 
-async def test_a_load_goes_on_when_the_reply_does_not_wait_for_it(folder: Path, models: LocalModels) -> None:
+@pytest.mark.parametrize("patience", [0.8, 9.0], ids=["as it is", "as if the machine stood still"])
+async def test_a_load_goes_on_when_the_reply_does_not_wait_for_it(
+    folder: Path, models: LocalModels, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr("cogs.chat.providers.local._PATIENCE", patience)
     release = threading.Event()
 
     class Slow(ModelSources):
         def bring(self, model: str) -> Path:
-            release.wait(10)
+            release.wait(60)
             return super().bring(model)
 
     sources = Slow(models.sources.folder)
@@ -280,9 +284,8 @@ async def test_a_load_goes_on_when_the_reply_does_not_wait_for_it(folder: Path, 
     assert await failure_of(provider) == "loading"
     release.set()
     async with asyncio.timeout(60):
-        answer = await pieces_of(with_fallback(provider))
-        while answer[0].startswith(ENGLISH.loading):
-            answer = await pieces_of(with_fallback(provider))
+        while (await pieces_of(with_fallback(provider)))[0].startswith(ENGLISH.loading):
+            pass
     assert provider.count_tokens("the server " * 20) < estimate_tokens("the server " * 20)
     await provider.close()
 
