@@ -145,7 +145,7 @@ class ChatServer:
         """The latest request."""
         return self.requests[-1]
 
-    async def idle(self, *, within: float = 5.0) -> None:
+    async def idle(self, *, within: float = 60.0) -> None:
         """Wait until no answer is under way. Raises TimeoutError."""
         async with asyncio.timeout(within):
             while self.open:  # noqa: ASYNC110 # a closed connection signals nothing here
@@ -233,8 +233,7 @@ class ChatServer:
         if broken.cleanly:
             await response.write_eof()
         elif request.transport is not None:
-            await asyncio.sleep(0.02)  # let the pieces out before the connection goes
-            request.transport.abort()
+            request.transport.close()  # after the pieces; an end would be announced by one more
         return response
 
 

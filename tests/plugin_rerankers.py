@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
@@ -144,12 +143,6 @@ async def serving(
 
 def expected(pairs: Sequence[Pair]) -> Any:
     return pytest.approx([word_score(pair) for pair in pairs], abs=1e-5)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in another thread
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

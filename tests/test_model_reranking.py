@@ -13,18 +13,9 @@ from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rerank_queue import MAX_CALLS, MAX_CALLS_PER_GUILD
 from cogs.memory.worker import ModelWorker, Priority
-from tests.plugin_rerankers import (
-    PROFILE,
-    TOKENS,
-    Loader,
-    WordReranker,
-    documents,
-    expected,
-    pairs_for,
-    serving,
-    until,
-)
+from tests.plugin_rerankers import PROFILE, TOKENS, Loader, WordReranker, documents, expected, pairs_for, serving
 from tests.virtual_time import in_virtual_time
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.virtual_time import VirtualTime

@@ -13,17 +13,8 @@ from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.worker import ModelWorker
 from profiles import MemoryProfile
-from tests.plugin_rerankers import (
-    PROFILE,
-    TOKENS,
-    Loader,
-    WordReranker,
-    documents,
-    expected,
-    pairs_for,
-    serving,
-    until,
-)
+from tests.plugin_rerankers import PROFILE, TOKENS, Loader, WordReranker, documents, expected, pairs_for, serving
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

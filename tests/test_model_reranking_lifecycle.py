@@ -17,17 +17,9 @@ from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.proof_of_life import Proof
 from cogs.memory.worker import ModelWorker
 from profiles import MemoryProfile
-from tests.plugin_rerankers import (
-    PROFILE,
-    Loader,
-    WordReranker,
-    documents,
-    pairs_for,
-    reranking_with,
-    too_large,
-    until,
-)
+from tests.plugin_rerankers import PROFILE, Loader, WordReranker, documents, pairs_for, reranking_with, too_large
 from tests.virtual_time import in_virtual_time
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,9 @@ from tests.plugin_rerankers import (
     pairs_for,
     reranking_with,
     too_large,
-    until,
     word_score,
 )
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

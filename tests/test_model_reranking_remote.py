@@ -15,8 +15,9 @@ from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rerankers.factory import load_reranker
 from cogs.memory.worker import ModelWorker
 from profiles import MemoryProfile
-from tests.plugin_rerankers import PROFILE, Loader, WordReranker, documents, pairs_for, until
+from tests.plugin_rerankers import PROFILE, Loader, WordReranker, documents, pairs_for
 from tests.rerankers.rerank_server import Answer, RerankServer
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -15,7 +15,7 @@ from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.records import StoreStats
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
-from tests.plugin_rerankers import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -23,7 +23,7 @@ async def server() -> AsyncIterator[ChatServer]:
 
 
 async def streamed(url: str, messages: Any = QUESTION, key: str = "any") -> list[str]:
-    async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=5) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, timeout=60) as client:
         stream = await client.chat.completions.create(model="loopback", messages=messages, stream=True)
         async with stream:
             return [chunk.choices[0].delta.content or "" async for chunk in stream]

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogs.chat.pacing import EditPace, snapshots
+from tests.virtual_time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.virtual_time import VirtualTime
 
 
 def test_the_first_words_are_shown_at_once_and_further_ones_in_time() -> None:
@@ -71,16 +74,16 @@ async def pieces(*texts: str | float | Exception) -> AsyncIterator[str]:
             yield each
 
 
-async def test_what_came_is_shown_while_nothing_further_comes() -> None:
-    pace = EditPace(every_s=0.01, fewest_new=1)
-    seen = [text async for text in snapshots(pieces("Tea", " is", 0.2, " at five"), pace=pace)]
-    assert seen[0] == "Tea"
-    assert "Tea is" in seen
-    assert seen[-1] == "Tea is at five"
+@in_virtual_time
+async def test_what_came_is_shown_while_nothing_further_comes(clock: VirtualTime) -> None:
+    pace = EditPace(every_s=1, fewest_new=1)
+    seen = [text async for text in snapshots(pieces("Tea", " is", 20.0, " at five"), pace=pace, clock=clock)]
+    assert seen == ["Tea", "Tea is", "Tea is at five"]
 
 
-async def test_many_pieces_make_few_edits() -> None:
-    seen = [text async for text in snapshots(pieces(*["word "] * 500))]
+@in_virtual_time
+async def test_many_pieces_make_few_edits(clock: VirtualTime) -> None:
+    seen = [text async for text in snapshots(pieces(*["word "] * 500), clock=clock)]
     assert len(seen) == 2
     assert seen[-1] == "word " * 500
 

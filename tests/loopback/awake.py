@@ -6,6 +6,7 @@ that sleeps or computes for four has.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from functools import cache
 from time import monotonic, process_time, sleep
@@ -37,6 +38,13 @@ class AwakeClock:
 @cache
 def _clock() -> AwakeClock:
     return AwakeClock()
+
+
+async def doze(seconds: float) -> None:
+    """Sleep so many seconds of the time that this process is awake."""
+    end = awake() + seconds
+    while (left := end - awake()) > 0:  # noqa: ASYNC110 # a clock signals nothing
+        await asyncio.sleep(left)
 
 
 def awake() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from . import routes_application, routes_channels, routes_guilds, routes_interactions, routes_messages
+from .awake import doze
 from .errors import ApiError
 from .faults import Delay, Drop, RateLimited, Status
 from .routes_application import PIXEL
@@ -50,7 +50,7 @@ def _serving(backend: Backend, route: Route, *, public: bool) -> Handler:
         backend.requests.append(call)
         fault = backend.faults.take(call.method, call.path)
         if isinstance(fault, Delay):
-            await asyncio.sleep(fault.seconds)
+            await doze(fault.seconds)
         elif fault is not None and not (isinstance(fault, Drop) and fault.after_effect):
             return _fail(request, call, fault)
         answer = await _answer(backend, call, route, public=public)

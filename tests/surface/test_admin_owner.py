@@ -17,6 +17,7 @@ from cogs.memory.surface.operation.samples import DAY, Sample, Samples, percenti
 from cogs.memory.surface.operation.statistics_plot import draw
 from cogs.memory.surface.retention import BATCH, RetentionSweep
 from tests.conftest import GUILD, said
+from tests.waiting import until
 
 from .memory_house import MemoryHouse, memory_house
 
@@ -96,7 +97,7 @@ async def test_a_day_of_samples_draws_within_discords_limits_and_off_the_loop() 
     width, height = struct.unpack(">II", picture[16:24])
     assert (width, height) == (880, 660)
     assert len(picture) < 1_000_000
-    assert laps > 5
+    assert laps > 1
 
 
 class Queue:
@@ -128,11 +129,12 @@ def test_each_recall_counts_in_the_minute_it_happened_in_even_if_two_took_equall
 async def test_samples_are_taken_by_themselves_and_only_a_day_of_them_is_kept(memory: MemoryService) -> None:
     samples = Samples(memory, interval_s=0.01)
     samples.start()
-    await asyncio.sleep(0.1)
+    await until(lambda: len(samples.all()) >= 3)
     await samples.close()
     await samples.close()
     taken = len(samples.all())
-    assert 2 <= taken <= 11
+    await asyncio.sleep(0.05)
+    assert len(samples.all()) == taken
     for _ in range(DAY + 5):
         samples.take()
     assert len(samples.all()) == DAY
@@ -162,10 +164,9 @@ async def test_the_sweep_runs_by_itself_over_each_guild_and_survives_a_damaged_o
     now = said(1, "x", minutes=60 * 24 * 401).created_at
     sweep = RetentionSweep(memory, settings, lambda: [5, GUILD], now=lambda: now)
     sweep.start()
-    for _ in range(250):
-        await asyncio.sleep(0.02)
-        if (await memory.stats(GUILD)).messages == 1:
-            break
+    async with asyncio.timeout(60):
+        while (await memory.stats(GUILD)).messages > 1:  # noqa: ASYNC110 # a sweep signals nothing
+            await asyncio.sleep(0.02)
     await sweep.close()
     await sweep.close()
     assert [message.content async for message in memory.store.iterate(GUILD)] == ["recent"]

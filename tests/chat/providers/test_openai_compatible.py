@@ -19,9 +19,10 @@ from cogs.chat.providers.openai_compatible import OpenAICompatibleProvider
 from cogs.chat.providers.reply_texts import ENGLISH
 from tests.chat.samples import remembered
 from tests.chat_server import Answer, BreakOff, ChatServer, Hang, Raw, Refusal, nobody_listens
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from cogs.chat.providers import ReplyProvider
 
@@ -89,12 +90,6 @@ async def test_a_reply_that_begins_while_the_provider_closes_fails_like_any_othe
     await until(lambda: len(server.requests) == 1)
     await provider.close()
     assert await under_way == "unreachable"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 # the server signals nothing
-            await asyncio.sleep(0.005)
 
 
 async def _joined(provider: ReplyProvider) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cogs.chat.providers.failures import ProviderFailed
 from cogs.chat.providers.pieces import ThoughtFilter, within_deadline
+from tests.virtual_time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.virtual_time import VirtualTime
 
 
 class Source:
@@ -50,18 +54,20 @@ async def test_pieces_in_time_come_through() -> None:
     assert source.closed
 
 
-async def test_a_late_first_piece_and_a_late_end_are_too_slow() -> None:
+@in_virtual_time
+async def test_a_late_first_piece_and_a_late_end_are_too_slow(clock: VirtualTime) -> None:
     for steps, came in (((30.0, "Tea"), []), (("Tea", 30.0, " is"), ["Tea"])):
-        source = Source(*steps)
-        assert await taken(within_deadline(source.pieces, 0.1)) == (came, "slow")
+        source, began = Source(*steps), clock.now
+        assert await taken(within_deadline(source.pieces, 10)) == (came, "slow")
+        assert clock.now - began == pytest.approx(10 if came else 5)
         assert source.closed
 
 
-async def test_the_whole_time_counts_from_the_beginning() -> None:
-    source = Source(*("word", 0.02) * 500)
-    came, reason = await taken(within_deadline(source.pieces, 0.2))
-    assert reason == "slow"
-    assert 1 <= len(came) < 11
+@in_virtual_time
+async def test_the_whole_time_counts_from_the_beginning(clock: VirtualTime) -> None:
+    source = Source(*("word", 2.0) * 500)
+    assert await taken(within_deadline(source.pieces, 21)) == (["word"] * 11, "slow")
+    assert clock.now == pytest.approx(21)
 
 
 async def test_who_leaves_early_closes_the_source() -> None:
