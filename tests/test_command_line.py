@@ -42,7 +42,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -255,7 +255,7 @@ def test_a_command_that_is_stopped_in_the_middle_did_not_succeed(tmp_path: Path)
         pipe.open("w"),  # opens when the program begins to read
     ):
         importing.terminate()
-        assert importing.wait(timeout=30) == -signal.SIGTERM
+        assert importing.wait(timeout=120) == -signal.SIGTERM
 
 
 class TestDatabase:

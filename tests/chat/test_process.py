@@ -25,7 +25,6 @@ async def ask(server: LoopbackDiscord, who: Member, where: Channel, question: st
     where.post(who, f"<@{server.world.bot.id}> {question}")
     await server.until(
         lambda: any(ending in each.content for each in replies(server, where)[before:]),
-        within=20,
         what=f"a reply with {ending!r}",
     )
     return replies(server, where)[before]

@@ -34,10 +34,10 @@ async def fail_once(folder: Path, n: int, kind: str, load: LoadEncoder) -> tuple
         await asyncio.wait([asking])
         failed, at = (True, "cancelled") if asking.cancelled() else asking.result()
         await _tell(memory)  # what was cut off by its own cancellation comes again, as after a reconnection
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await memory.queue.embedded()
         assert {m.id: m.content async for m in memory.store.iterate(GUILD)} == TEXTS
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await memory.stats(GUILD)).index_ready < 1:  # noqa: ASYNC110  # the protocol has nothing to wait for
                 await asyncio.sleep(0.01)
         stats = await memory.stats(GUILD)
@@ -51,7 +51,7 @@ async def fail_once(folder: Path, n: int, kind: str, load: LoadEncoder) -> tuple
 async def _live(memory: MemoryService, n: int, kind: str) -> tuple[bool, str]:
     with failing(n, kind) as countdown:
         await _tell(memory)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await memory.queue.embedded()
         try:
             await memory.recall("where is the samovar?", SCOPE)

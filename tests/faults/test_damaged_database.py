@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,12 +9,10 @@ import pytest
 from cogs.memory.stores.sqlite import SqliteStore
 from tests.conftest import said
 from tests.loopback import BotProcess, LoopbackDiscord
-from tests.surface.cog.tea_house import new_world
+from tests.surface.cog.tea_house import new_world, recall
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.loopback import Channel, Interaction, Member
 
 
 async def a_database(folder: Path) -> bytes:
@@ -25,15 +22,6 @@ async def a_database(folder: Path) -> bytes:
     await store.upsert([said(i, f"message {i} about tea") for i in range(1, 101)])
     await store.close()
     return (folder / "memory.db").read_bytes()
-
-
-async def ask(server: LoopbackDiscord, user: Member, where: Channel, expected: str) -> Interaction:
-    async with asyncio.timeout(60):
-        while True:
-            reply = await server.slash(user, where, "recall", query="tea", limit=1)
-            if expected in reply.text:
-                return reply
-            await asyncio.sleep(0.3)
 
 
 async def test_the_bot_stays_up_without_its_memory_says_so_and_takes_it_up_again(tmp_path: Path) -> None:
@@ -47,15 +35,14 @@ async def test_the_bot_stays_up_without_its_memory_says_so_and_takes_it_up_again
         assert await bot.terminate() == 0  # the commands are known to Discord
         database.write_bytes(whole[: len(whole) // 2])
         await bot.start()
-        reply = await ask(server, ada, general, "out of order")
+        reply = await recall(server, ada, general, "tea", "out of order")
         assert "damaged" in reply.text
         assert reply.ephemeral
         database.write_bytes(whole)
         await server.slash(mod, general, "recall", query="tea")
         await bot.line("The memory is back", within=60)
         general.post(ada, "the tea is in the blue tin")
-        await asyncio.sleep(0.5)
-        await ask(server, mod, general, "blue tin")
+        await recall(server, mod, general, "tea", "blue tin")
         assert await bot.terminate() == 0
     assert "Traceback" not in bot.output
 

@@ -2,7 +2,7 @@
 
 from .channels import Channel, ChannelKind
 from .errors import HiddenCommandError, UserError
-from .faults import Delay, Drop, Faults, RateLimited, Status
+from .faults import Delay, Drop, Faults, Hold, RateLimited, Status
 from .guilds import Guild
 from .interactions import Interaction
 from .launch import BotProcess, patched_discord, running
@@ -26,6 +26,7 @@ __all__ = [
     "Faults",
     "Guild",
     "HiddenCommandError",
+    "Hold",
     "Interaction",
     "LoopbackDiscord",
     "Member",

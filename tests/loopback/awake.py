@@ -13,6 +13,8 @@ from time import monotonic, process_time, sleep
 from typing import Final
 
 TICK_S: Final = 0.05
+PATIENCE_S: Final = 120.0
+"""Seconds to wait for what has to come; no test should come near it."""
 
 
 class AwakeClock:

@@ -30,7 +30,7 @@ class TeaHouse:
     async def settle(self, events: int = 0) -> list[tuple[object, ...]]:
         """Wait until the bot has seen all that was sent, and at least so many events; returns and clears them."""
         await self.discord.gateway.barrier()
-        await self.discord.until(lambda: len(self.bot.seen) >= events, within=5, what=f"{events} events")
+        await self.discord.until(lambda: len(self.bot.seen) >= events, what=f"{events} events")
         seen = self.bot.seen[:]
         self.bot.seen.clear()
         return seen

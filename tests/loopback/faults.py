@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .wire import call_pattern
@@ -43,7 +44,18 @@ class Delay:
     seconds: float
 
 
-Fault = RateLimited | Status | Drop | Delay
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Answer the truth, but only after `release`."""
+
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Let all that wait, and all that come, go on."""
+        self.released.set()
+
+
+Fault = RateLimited | Status | Drop | Delay | Hold
 
 
 @dataclass

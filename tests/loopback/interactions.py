@@ -11,7 +11,7 @@ from enum import IntEnum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .awake import awake
+from .awake import PATIENCE_S, awake
 from .errors import ApiError, Json, UserError, unknown
 from .limits import BUTTON, SELECTS, TEXT_DISPLAY, walk
 
@@ -138,7 +138,7 @@ class Interaction:
 
     # --- waiting
 
-    async def until(self, condition: Callable[[Interaction], object], *, within: float = 30.0) -> Interaction:
+    async def until(self, condition: Callable[[Interaction], object], *, within: float = PATIENCE_S) -> Interaction:
         """Wait until the condition holds, at most `within` seconds.
 
         Raises:
@@ -155,12 +155,12 @@ class Interaction:
                     await self._changed.wait()
         return self
 
-    async def acknowledged(self, *, within: float = 30.0) -> Interaction:
+    async def acknowledged(self, *, within: float = PATIENCE_S) -> Interaction:
         """Wait until the bot has acknowledged, by an answer or a deferral; later than 3 s it cannot any more."""
         within = min(within, self.began + ACK_SECONDS + _GRACE_SECONDS - awake())
         return await self.until(lambda each: each.response is not None, within=within)
 
-    async def answered(self, *, within: float = 30.0) -> Interaction:
+    async def answered(self, *, within: float = PATIENCE_S) -> Interaction:
         """Wait until the user sees more than "thinking…"."""
         await self.acknowledged(within=within)
         return await self.until(lambda each: each.is_answered, within=within)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import redirect as redirect_module
+from .awake import PATIENCE_S
 from .redirect import READY_TIMEOUT, redirect
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class BotProcess:
         """All that the child printed."""
         return "\n".join(self.lines)
 
-    async def start(self, *, within: float = 60.0, wait: bool = True) -> None:
+    async def start(self, *, within: float = PATIENCE_S, wait: bool = True) -> None:
         """Start the child and (unless `wait` is False) wait until all its shards are connected.
 
         Raises:
@@ -134,7 +135,7 @@ class BotProcess:
         if wait:
             await self.connected(within=within)
 
-    async def connected(self, *, within: float = 60.0) -> None:
+    async def connected(self, *, within: float = PATIENCE_S) -> None:
         """Wait until all shards have a session and have read what was sent; fail at once if the child ends."""
         live = self.server.gateway
         await self.server.until(
@@ -144,7 +145,7 @@ class BotProcess:
             raise RuntimeError("the bot ended before it was connected:\n" + "\n".join(self.lines[-30:]))
         await live.barrier()
 
-    async def line(self, pattern: str, *, within: float = 60.0) -> str:
+    async def line(self, pattern: str, *, within: float = PATIENCE_S) -> str:
         """Wait until the child prints a line that matches; returns the first such line.
 
         Raises:
@@ -154,15 +155,15 @@ class BotProcess:
         await self.server.until(lambda: self._first(expression), within=within, what=f"a line like {pattern!r}")
         return self._first(expression) or ""
 
-    async def terminate(self, *, within: float = 30.0) -> int:
+    async def terminate(self, *, within: float = PATIENCE_S) -> int:
         """Send SIGTERM and return the exit code."""
         return await self._end(signal.SIGTERM, within)
 
     async def kill(self) -> int:
         """Kill the child at once, as ``kill -9``, and return the exit code."""
-        return await self._end(signal.SIGKILL, 30.0)
+        return await self._end(signal.SIGKILL, PATIENCE_S)
 
-    async def wait(self, *, within: float = 60.0) -> int:
+    async def wait(self, *, within: float = PATIENCE_S) -> int:
         """Wait until the child ends by itself and return the exit code."""
         return await self._end(None, within)
 

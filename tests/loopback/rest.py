@@ -11,7 +11,7 @@ from aiohttp import web
 from . import routes_application, routes_channels, routes_guilds, routes_interactions, routes_messages
 from .awake import doze
 from .errors import ApiError
-from .faults import Delay, Drop, RateLimited, Status
+from .faults import Delay, Drop, Hold, RateLimited, Status
 from .routes_application import PIXEL
 from .wire import Answer, Call, read_call
 
@@ -51,6 +51,8 @@ def _serving(backend: Backend, route: Route, *, public: bool) -> Handler:
         fault = backend.faults.take(call.method, call.path)
         if isinstance(fault, Delay):
             await doze(fault.seconds)
+        elif isinstance(fault, Hold):
+            await fault.released.wait()
         elif fault is not None and not (isinstance(fault, Drop) and fault.after_effect):
             return _fail(request, call, fault)
         answer = await _answer(backend, call, route, public=public)

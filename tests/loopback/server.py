@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .awake import awake
+from .awake import PATIENCE_S, awake
 from .backend import Backend
 from .gateway import Gateway
 from .rest import build_application
@@ -66,7 +66,7 @@ class LoopbackDiscord(UserActions):
         """Requests answered 401, 403 or 429: 10,000 in ten minutes would ban the bot's address."""
         return sum(call.status in (401, 403, 429) for call in self.requests)
 
-    async def until(self, condition: Callable[[], object], *, within: float = 30.0, what: str = "") -> None:
+    async def until(self, condition: Callable[[], object], *, within: float = PATIENCE_S, what: str = "") -> None:
         """Wait until a condition on the world, the requests or the bot holds.
 
         Raises:
@@ -78,7 +78,7 @@ class LoopbackDiscord(UserActions):
                 raise TimeoutError(f"{what or 'the condition'} did not come true within {within:g} s")
             await asyncio.sleep(0.005)
 
-    async def connected(self, *, shards: int = 1, within: float = 30.0) -> None:
+    async def connected(self, *, shards: int = 1, within: float = PATIENCE_S) -> None:
         """Wait until the bot has a session for each of its shards and has read all that was sent."""
         await self.until(lambda: len(self.gateway.live) >= shards, within=within, what=f"{shards} gateway sessions")
         await self.gateway.barrier()

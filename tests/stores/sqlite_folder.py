@@ -33,7 +33,7 @@ async def opened(folder: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def dense_ids(store: SqliteStore) -> set[int]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await store.stats()).index_ready < 1:  # noqa: ASYNC110  # the protocol has nothing to wait for
             await asyncio.sleep(0.01)
     return {hit.message_id for hit in await store.dense(scope(), vector(0), 10**6)}
@@ -108,7 +108,7 @@ async def ingest_until_killed(folder: Path, first: int, lines: int) -> list[tupl
     )
     assert child.stdout is not None
     try:
-        output = b"".join([await asyncio.wait_for(child.stdout.readline(), 30) for _ in range(lines)])
+        output = b"".join([await asyncio.wait_for(child.stdout.readline(), 120) for _ in range(lines)])
     finally:
         child.kill()
     output += await child.stdout.read()

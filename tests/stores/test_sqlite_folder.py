@@ -101,7 +101,7 @@ class TestFolder:
                 sys.executable, "-c", program, str(tmp_path), cwd=ROOT, stderr=asyncio.subprocess.PIPE
             )
             try:
-                _, errors = await asyncio.wait_for(child.communicate(), 30)
+                _, errors = await asyncio.wait_for(child.communicate(), 120)
             finally:
                 if child.returncode is None:
                     child.kill()

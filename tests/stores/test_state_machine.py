@@ -180,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
         stored = [m async for m in store.iterate(GUILD)]
         assert stored == [self.live[i].message for i in sorted(self.live)]
         embedded = {i for i, live in self.live.items() if live.embedded_in == self.space}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await store.stats()).index_ready < 1:  # noqa: ASYNC110  # the protocol has nothing to wait for
                 await asyncio.sleep(0.001)
         assert {hit.message_id for hit in await store.dense(scope(*CHANNELS), vector(0), 99)} == embedded

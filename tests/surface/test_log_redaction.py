@@ -163,7 +163,7 @@ warnings.warn("old a.plain.token", stacklevel=1)
 thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()
 raise RuntimeError("a.plain.token")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["logger"] for line in lines] == ["py.warnings", *["cogs.memory.surface.operation.log_setup"] * 2]
     assert "ZeroDivisionError" in lines[1]["exception"]

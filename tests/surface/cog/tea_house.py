@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,16 @@ class StrangersBot(commands.Bot):
         """Load the extension and register its commands, as any bot does."""
         await self.load_extension("cogs.memory")
         await self.tree.sync()
+
+
+async def recall(server: LoopbackDiscord, user: Member, where: Channel, query: str, expected: str) -> Interaction:
+    """Ask until the answer holds what was said a moment ago; it is stored in the background."""
+    async with asyncio.timeout(200):
+        asked = 0
+        while expected not in (reply := await server.slash(user, where, "recall", query=query, limit=1)).text:
+            asked += 1
+            await asyncio.sleep(0.3 if asked < 10 else 6.0)  # no more than a member may ask in a minute
+    return reply
 
 
 @dataclass

@@ -13,7 +13,7 @@ from discord.ext import commands
 
 from cogs.memory.surface.commands.command_sync import sync_commands
 from profiles import load_profile
-from tests.loopback import Delay, LoopbackDiscord
+from tests.loopback import Delay, Hold, LoopbackDiscord
 
 from .tea_house import bot_on, new_world
 
@@ -66,10 +66,12 @@ async def test_a_failing_button_is_told_like_a_failing_command(house: TeaHouse) 
 async def test_an_expired_token_is_counted_and_nothing_more(house: TeaHouse, caplog: pytest.LogCaptureFixture) -> None:
     house.general.post(house.ada, "tea")
     await house.settle()
-    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", Delay(0.5), times=2)
+    hold = Hold()
+    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", hold, times=2)
     pending = house.discord.start_slash(house.ada, house.general, "recall", query="tea")
     await pending.acknowledged()
     pending.expire()
+    hold.release()
     with caplog.at_level(logging.WARNING):
         await house.discord.until(lambda: house.services.failures.expired == 1)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -101,11 +103,13 @@ async def test_interactions_that_are_over_before_they_are_acknowledged_are_count
 async def test_one_question_at_a_time(house: TeaHouse) -> None:
     house.general.post(house.ada, "tea")
     await house.settle()
-    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", Delay(0.5), times=2)
+    hold = Hold()
+    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", hold, times=2)
     first = house.discord.start_slash(house.ada, house.general, "recall", query="tea")
     await first.acknowledged()
     second = await house.recall("tea")
     assert "one at a time" in second.content
+    hold.release()
     await first.answered()
     assert first.embeds
     assert (await house.recall("tea")).embeds
@@ -116,17 +120,20 @@ async def test_more_questions_at_once_than_can_be_answered_soon_are_refused(hous
     await house.settle()
     house.services.turns._at_once = 3
     people = [house.guild.member(f"guest {number}") for number in range(4)]
-    house.discord.faults.add("GET", "/guilds/*/members/*", *[Delay(0.5)] * 6)
+    hold = Hold()
+    house.discord.faults.add("GET", "/guilds/*/members/*", hold, times=6)
     first = [house.discord.start_slash(each, house.general, "recall", query="tea") for each in people[:3]]
     for pending in first:
         await pending.acknowledged()
     assert "Many people are asking" in (await house.recall("tea", people[3])).content
+    hold.release()
     for pending in first:
         assert (await pending.answered()).embeds
     assert (await house.recall("tea", people[3])).embeds
 
 
 async def test_too_many_questions_in_a_minute_have_to_wait(house: TeaHouse) -> None:
+    house.services.turns._window_s = 3600  # the minute must not be over before the last one is asked
     answers = [await house.recall("tea") for _ in range(21)]
     assert all(reply.embeds for reply in answers[:20])
     assert re.search(r"Ask again in \d+ s", answers[20].content)

@@ -167,7 +167,7 @@ async def test_mentions_are_remembered_as_they_are_read(house: TeaHouse) -> None
 
 async def due(house: TeaHouse, *, is_due: bool) -> None:
     """Wait until it is noted that the guild's memory is due, or that it is not."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await house.services.memory.store.get_setting(0, DUE_KEY) is not None) != is_due:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

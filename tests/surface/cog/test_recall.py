@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.loopback import Attachment, Delay, Permission, deny
+from tests.loopback import Attachment, Hold, Permission, deny
 
 if TYPE_CHECKING:
     from .tea_house import TeaHouse
@@ -57,10 +57,13 @@ async def test_a_role_taken_away_after_indexing_hides_at_once(house: TeaHouse) -
 async def test_an_overwrite_that_changes_during_the_search_counts(house: TeaHouse) -> None:
     house.general.post(house.mod, "the spare key lies under the third stone")
     await house.settle()
-    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", Delay(0.6), times=2)
+    hold = Hold()
+    house.discord.faults.add("GET", f"/guilds/*/members/{house.ada.id}", hold, times=2)
     pending = house.discord.start_slash(house.ada, house.general, "recall", query="spare key")
     await pending.acknowledged()
     house.general.set_overwrite(house.guild.everyone, deny(Permission.READ_MESSAGE_HISTORY))
+    await house.discord.gateway.barrier()
+    hold.release()
     reply = await pending.answered()
     assert "third stone" not in reply.text
 

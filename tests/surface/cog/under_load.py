@@ -60,12 +60,11 @@ class BusyHouse:
         load = Load(pages_before=self.pages())
         chance = random.Random(5)
         load.reload = self.discord.start_slash(self.owner, self.general, "memory reload")
-        while (len(load.asked) < questions or not load.reload.is_answered or self.pages() == load.pages_before) and len(
-            load.asked
-        ) < MOST_QUESTIONS:
-            asker = self.askers[len(load.asked) % len(self.askers)]
-            question = f"{chance.choice(QUESTIONS)} {chance.randrange(1000)}"  # never the same: nothing is kept
-            load.asked.append(self.discord.start_slash(asker, self.general, "recall", query=question))
+        while len(load.asked) < questions or not load.reload.is_answered or self.pages() == load.pages_before:
+            if len(load.asked) < MOST_QUESTIONS:
+                asker = self.askers[len(load.asked) % len(self.askers)]
+                question = f"{chance.choice(QUESTIONS)} {chance.randrange(1000)}"  # never the same: nothing is kept
+                load.asked.append(self.discord.start_slash(asker, self.general, "recall", query=question))
             await asyncio.sleep(pause_s)
         for reply in load.asked:
             await reply.acknowledged()
