@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cogs.memory.exceptions import InvalidImport
-from cogs.memory.importers import MAX_PROBLEMS, read_export
+from cogs.memory.importers import MAX_PROBLEMS, export_files, read_export
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 
@@ -75,11 +75,68 @@ def test_broken_records_are_reported_and_the_rest_lands(tmp_path: Path) -> None:
         record(5, id=str(2**63)),
         {**record(6), "timestamp": "2025-03-01T18:00:00"},
         None,
+        record(7, id="-5"),
+        record(8, id=1.5),
+        record(9, timestamp="9999-12-31T23:59:59-12:00"),
+        record(10, timestampEdited="0001-01-01T00:00:00+12:00"),
+        record(11, author={}),
+        record(12, content={"a": 1}),
+        record(13, embeds="x"),
+        record(14, attachments=[{"url": "x"}]),
+        record(15, type="Reply", reference={"messageId": "abc"}),
     ]
-    export = read_export(write(tmp_path, record(1), *broken, record(9)))
-    assert [m.id for m in export.messages] == [1, 9]
+    export = read_export(write(tmp_path, record(1), *broken, record(99)))
+    assert [m.id for m in export.messages] == [1, 99]
     assert export.broken == len(export.problems) == len(broken)
     assert all(problem.startswith("export.json: record ") for problem in export.problems)
+
+
+def test_stickers_forwarded_messages_and_embeds_read_as_they_do_when_they_come_live(tmp_path: Path) -> None:
+    forwarded = {"content": "plum dumplings", "attachments": [{"fileName": "plums.pdf"}], "embeds": [], "stickers": []}
+    tide = {"title": "Tides", "description": "x" * 999, "fields": [{"name": "harbour", "value": "mole"}]}
+    path = write(
+        tmp_path,
+        record(1, content="", stickers=[{"id": "5", "name": "dancing-otter"}]),
+        record(2, content="", reference={"type": "Forward", "messageId": "55"}, forwardedMessage=forwarded),
+        record(3, content=None, embeds=[tide]),
+    )
+    sticker, forward, embed = read_export(path).messages
+    assert sticker.extra == "dancing-otter"
+    assert (forward.extra, forward.reply_to) == ("plum dumplings\nplums.pdf", None)
+    assert embed.extra == f"Tides\n{'x' * 300}\nharbour mole"
+    assert embed.content == ""
+
+
+def test_references_of_an_export_without_markdown_become_names(tmp_path: Path) -> None:
+    text = "<@7> or <@!8> or <@9>, <@&44> in <#98> <a:blobcat:123> <t:1700000000:R>"
+    mentions = [{"id": "7", "name": "mlindt", "nickname": "Mia"}, {"id": "8", "name": "joe"}]
+    [message] = read_export(write(tmp_path, record(1, content=text, mentions=mentions))).messages
+    assert message.content == "@Mia or @joe or @somebody, @role in #channel :blobcat: 2023-11-14 22:13 UTC"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_exports_that_an_editor_or_a_shell_wrote_anew_are_read(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, record(1, content="Käse 🧀"))
+    path.write_text(json.dumps(json.loads(path.read_text()), ensure_ascii=False), encoding)
+    assert [m.content for m in read_export(path).messages] == ["Käse 🧀"]
+
+
+def test_messages_may_stand_before_guild_and_channel(tmp_path: Path) -> None:
+    path = write(tmp_path, record(1), record(2, author=None))
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({"messages": data["messages"], **data}))
+    export = read_export(path)
+    assert ([m.id for m in export.messages], export.broken, export.channels[0].name) == ([1], 1, "general")
+
+
+def test_a_folder_means_the_exports_in_it_but_not_what_people_attached(tmp_path: Path) -> None:
+    for name in ("b.json", "town/a.json", "town/a.json_Files/config.json", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert export_files([tmp_path, tmp_path / "b.json"]) == [tmp_path / "b.json", tmp_path / "town" / "a.json"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidImport, match=r"no \.json file"):
+        export_files([tmp_path / "empty"])
 
 
 def test_problems_are_listed_up_to_a_limit_and_counted_beyond(tmp_path: Path) -> None:
@@ -96,8 +153,15 @@ def test_problems_are_listed_up_to_a_limit_and_counted_beyond(tmp_path: Path) ->
         (b"\xff\xfe\x00", "not a text file"),
         (b"", "cut off or is not JSON"),
         (b"[" * 100_000, "cut off or is not JSON"),
+        (b"\x1f\x8b\x08\x00 packed", "not a text file"),
+        (b"<!DOCTYPE html><html></html>", "cut off or is not JSON"),
         (b'{"guild": {"id": "0", "name": ""}, "channel": {"id": "5"}, "messages": []}', "direct messages"),
         (b'{"guild": {"name": ""}, "channel": {"id": "5"}, "messages": []}', "no usable id"),
+        (b'{"guild": {"id": 1e999}, "channel": {"id": "5"}, "messages": []}', "no usable id"),
+        (b'{"guild": {"id": "-4"}, "channel": {"id": "5"}, "messages": []}', "no usable id"),
+        (b'{"guild": {"id": "4"}, "channel": {"id": "9223372036854775808"}, "messages": []}', "no usable id"),
+        (b'{"guild": {"id": "4"}, "channel": {"id": "5"}, "messages": {}}', "not an export of DiscordChatExporter"),
+        (b'{"guild": {"id": "4"}, "channel": {"id": "5"}, "messages": [{"id": "7", ', "cut off or is not JSON"),
     ],
 )
 def test_a_foreign_file_is_refused_with_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAX_CONTENT = 8000
 """Characters kept of one message; twice what Discord lets anybody write."""
 MAX_NAME = 100
+MAX_EXTRA = 2000
+"""Characters kept of what stands beside the content: names of files and stickers, embeds, polls, what was forwarded."""
+MAX_EMBED_TEXT = 300
+"""Characters kept of one embed's description, or of one of its fields: a linked page is not the conversation."""
 MAX_MARKS = 4
 """Combining marks kept on one character: more is decoration that only costs time."""
 
@@ -24,6 +32,19 @@ def clean_text(text: str, limit: int = MAX_CONTENT) -> str:
     text = _DIRECTION.sub("", text)
     text = _MARKS.sub(lambda match: match.group()[:MAX_MARKS], text)
     return unicodedata.normalize("NFC", text).strip()[:limit]
+
+
+def clean_extra(parts: Iterable[str]) -> str:
+    """Return what stands beside the content of a message as one text, a line for each part."""
+    return clean_text("\n".join(part for part in parts if part), MAX_EXTRA)
+
+
+def embed_texts(title: str, description: str, fields: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the searchable texts of an embed, cut to what is kept of them."""
+    yield title
+    yield description[:MAX_EMBED_TEXT]
+    for name, value in fields:
+        yield f"{name} {value}"[:MAX_EMBED_TEXT]
 
 
 def clean_name(name: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_ID = 2**63 - 1
+_YEARS = range(2, 9999)
+"""Of times that stay in the calendar in every time zone, and with some days added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class StoredMessage:
     """One message as the memory keeps it; text is already clean (see ``cleaning.clean_text``).
 
     Raises:
-        ValueError: an id is not in 1..2**63-1, or ``created_at`` carries no time zone.
+        ValueError: an id is not in 1..2**63-1, or a time carries no time zone or lies at an end of the calendar, where
+            it could be stored but not be read again.
     """
 
     id: int
@@ -50,8 +53,11 @@ class StoredMessage:
             value = getattr(self, name)
             if not 0 < value <= MAX_ID:
                 raise ValueError(f"{name} must be between 1 and 2**63 - 1, not {value}")
-        if self.created_at.tzinfo is None:
-            raise ValueError("created_at must carry a time zone")
+        for moment in (self.created_at, self.edited_at):
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError("created_at and edited_at must carry a time zone")
+            if moment is not None and moment.year not in _YEARS:
+                raise ValueError(f"created_at and edited_at must lie in the years 2 to 9998, not in {moment.year}")
 
     @property
     def text(self) -> str:

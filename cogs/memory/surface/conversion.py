@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import discord
 
-from cogs.memory.cleaning import clean_name, clean_text
+from cogs.memory.cleaning import clean_extra, clean_name, clean_text, embed_texts
+from cogs.memory.mention_text import write_references_out
 from cogs.memory.records import ChannelInfo, StoredMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_EXTRA = 2000
-"""Characters kept of what stands beside the content."""
-MAX_EMBED_TEXT = 300
-"""Characters kept of one embed's description: a linked page is not the conversation."""
-
 _SAID = (discord.MessageType.default, discord.MessageType.reply)
-_REFERENCE = re.compile(
-    r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+"
-    r"|t:(?P<time>-?\d{1,12})(?::\w)?|/(?P<command>[^:<>\n]{1,120}):\d+)>"
-)
 
 
 def to_stored(message: discord.Message) -> StoredMessage | None:
@@ -35,7 +25,7 @@ def to_stored(message: discord.Message) -> StoredMessage | None:
     if message.guild is None or not _is_said_by_a_person(message):
         return None
     content = clean_text(readable(message.content, message))
-    extra = clean_text("\n".join(part for part in _beside(message) if part), MAX_EXTRA)
+    extra = clean_extra(_beside(message))
     if not content and not extra:
         return None
     name, handle = clean_name(message.author.display_name), clean_name(message.author.name)
@@ -71,7 +61,12 @@ def readable(text: str, message: discord.Message) -> str:
 
     A channel that not everybody can see stays nameless: its name would be searchable for all readers of the message.
     """
-    return _REFERENCE.sub(lambda match: _written_out(match, message), text)
+    return write_references_out(
+        text,
+        user=lambda user_id: _user_name(user_id, message),
+        role=lambda role_id: _role_name(role_id, message),
+        channel=lambda channel_id: _channel_name(channel_id, message),
+    )
 
 
 def _is_said_by_a_person(message: discord.Message) -> bool:
@@ -91,44 +86,27 @@ def _reply_to(message: discord.Message) -> int | None:
     return reference.message_id
 
 
-def _written_out(match: re.Match[str], message: discord.Message) -> str:
-    kind, value = next((kind, value) for kind, value in match.groupdict().items() if value is not None)
-    if kind == "user":
-        return _user_name(int(value), message)
-    if kind == "role":
-        role = message.guild.get_role(int(value)) if message.guild else None
-        return f"@{role.name}" if role else "@role"
-    if kind == "channel":
-        return _channel_name(int(value), message)
-    if kind == "time":
-        return _time(int(value))
-    return f":{value}:" if kind == "emoji" else f"/{value}"
-
-
-def _user_name(user_id: int, message: discord.Message) -> str:
+def _user_name(user_id: int, message: discord.Message) -> str | None:
     mentioned = next((user for user in message.mentions if user.id == user_id), None)
     known = mentioned or (message.guild.get_member(user_id) if message.guild else None)
-    return f"@{known.display_name}" if known else "@somebody"
+    return known.display_name if known else None
 
 
-def _channel_name(channel_id: int, message: discord.Message) -> str:
+def _role_name(role_id: int, message: discord.Message) -> str | None:
+    role = message.guild.get_role(role_id) if message.guild else None
+    return role.name if role else None
+
+
+def _channel_name(channel_id: int, message: discord.Message) -> str | None:
     guild = message.guild
     channel = guild.get_channel_or_thread(channel_id) if guild else None
     if guild is None or channel is None:
-        return "#channel"
+        return None
     place = channel.parent if isinstance(channel, discord.Thread) else channel
     hidden = isinstance(channel, discord.Thread) and channel.is_private()
     if hidden or place is None or not place.permissions_for(guild.default_role).view_channel:
-        return "#channel"
-    return f"#{channel.name}"
-
-
-def _time(seconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):  # beyond what the platform's calendar knows
-        return "(a date)"
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+        return None
+    return channel.name
 
 
 def _beside(message: discord.Message) -> Iterator[str]:
@@ -144,11 +122,5 @@ def _beside(message: discord.Message) -> Iterator[str]:
         yield readable(snapshot.content, message)
         yield from (attachment.filename for attachment in snapshot.attachments)
     for embed in message.embeds:
-        yield from _embed_texts(embed)
-
-
-def _embed_texts(embed: discord.Embed) -> Iterator[str]:
-    yield embed.title or ""
-    yield (embed.description or "")[:MAX_EMBED_TEXT]
-    for embed_field in embed.fields:
-        yield f"{embed_field.name} {embed_field.value}"[:MAX_EMBED_TEXT]
+        fields = ((str(field.name), str(field.value)) for field in embed.fields)
+        yield from embed_texts(embed.title or "", embed.description or "", fields)

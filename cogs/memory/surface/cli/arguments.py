@@ -75,7 +75,9 @@ def _shards(text: str) -> Shards:
 
 
 def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="an exported channel, or a folder with exported channels"
+    )
 
 
 def _add_recall(parser: argparse.ArgumentParser) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cogs.memory.exceptions import InvalidImport
-from cogs.memory.importers import Export, read_export
+from cogs.memory.importers import Export, export_files, read_export
 from cogs.memory.surface.cli.output import console, errors, progress_bar
 
 if TYPE_CHECKING:
@@ -23,29 +24,64 @@ GUILDS = "guilds"
 """Setting of guild 0: the names of the guilds that were imported, as JSON."""
 
 
-async def import_files(memory: MemoryService, files: Sequence[Path]) -> int:
-    """Import files and embed what is new; return the exit code: 1 when any file was refused."""
-    refused = 0
+@dataclass(slots=True)
+class _Report:
+    """What came of the files."""
+
+    files: int = 0
+    refused: int = 0
+    read: int = 0
+    skipped: int = 0
+    broken: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, export: Export) -> None:
+        self.files += 1
+        self.read += len(export.messages)
+        self.skipped += export.skipped
+        self.broken += export.broken
+        self.problems += export.problems
+
+
+async def import_files(memory: MemoryService, paths: Sequence[Path]) -> int:
+    """Import files, and those in folders, and embed what is new; return the exit code: 1 when any was refused.
+
+    One file after the other, so that as much memory is needed as for the largest of them.
+    """
     before = (await memory.stats()).messages
-    exports: list[Export] = []
-    for path in files:
-        try:
-            exports.append(read_export(path))
-        except InvalidImport as error:
-            errors.print(str(error), style="red", markup=False)
-            refused += 1
+    report = _Report()
     with progress_bar() as bar:
-        for export in exports:
-            task = bar.add_task(f"#{export.channels[0].name}", total=len(export.messages))
-            await memory.name_channels(export.channels)
-            await name_guild(memory, export.guild_id, export.guild_name)
-            for start in range(0, len(export.messages), CHUNK):
-                await memory.remember(export.messages[start : start + CHUNK])
-                await memory.queue.stored()
-                bar.advance(task, len(export.messages[start : start + CHUNK]))
+        for path in await asyncio.to_thread(export_files, paths):
+            try:
+                export = await asyncio.to_thread(read_export, path)
+            except InvalidImport as error:
+                errors.print(str(error), style="red", markup=False)
+                report.refused += 1
+            else:
+                await _store(memory, export, bar)
+                report.add(export)
         await _embed(memory, bar)
-    _summary(exports, (await memory.stats()).messages - before)
-    return 1 if refused else 0
+    for problem in report.problems:
+        errors.print(problem, style="yellow", markup=False)
+    new = (await memory.stats()).messages - before
+    console.print(
+        f"{report.read:,} messages read from {_files(report.files)}, {new:,} of them new; "
+        f"{report.skipped:,} skipped (bots, announcements, no text), {report.broken:,} broken."
+    )
+    if report.refused:
+        errors.print(f"{_files(report.refused)} refused.", style="red")
+    return 1 if report.refused else 0
+
+
+async def _store(memory: MemoryService, export: Export, bar: Progress) -> None:
+    task = bar.add_task(f"#{export.channels[0].name}", total=len(export.messages))
+    await memory.name_channels(export.channels)
+    await name_guild(memory, export.guild_id, export.guild_name)
+    for start in range(0, len(export.messages), CHUNK):
+        chunk = export.messages[start : start + CHUNK]
+        await memory.remember(chunk)
+        await memory.queue.stored()
+        bar.advance(task, len(chunk))
 
 
 async def _embed(memory: MemoryService, bar: Progress) -> None:
@@ -59,16 +95,8 @@ async def _embed(memory: MemoryService, bar: Progress) -> None:
     await finished
 
 
-def _summary(exports: Sequence[Export], new: int) -> None:
-    read = sum(len(export.messages) for export in exports)
-    skipped = sum(export.skipped for export in exports)
-    broken = sum(export.broken for export in exports)
-    for problem in (problem for export in exports for problem in export.problems):
-        errors.print(problem, style="yellow", markup=False)
-    console.print(
-        f"{read:,} messages read from {len(exports)} file(s), {new:,} of them new; "
-        f"{skipped:,} skipped (bots and announcements), {broken:,} broken."
-    )
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 async def name_guild(memory: MemoryService, guild_id: int, name: str) -> None:

@@ -21,7 +21,7 @@ class RateColumn(ProgressColumn):
 def progress_bar() -> Progress:
     """A bar with count, rate and time left, on stderr so that stdout stays clean."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a channel may be called [/b]
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
