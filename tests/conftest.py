@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.memory_service import MemoryService
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 GUILD = 10
 CHANNEL = 20
 START = datetime(2025, 3, 1, 18, 0, tzinfo=UTC)
+
+settings.register_profile(
+    "facts, whatever the machine is doing",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("facts, whatever the machine is doing")
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ def test_a_missing_file_is_like_an_empty_one(tmp_path: Path) -> None:
     assert load_settings(env_file=tmp_path / "none") == load_settings(env_file=None)
 
 
-@settings(derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(NAMES), value=st.text(alphabet=st.characters(exclude_characters="\0", codec="utf-8")))
 def test_any_text_in_any_variable_is_a_value_or_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
