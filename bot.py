@@ -55,9 +55,12 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
         return await run_upkeep(arguments, settings)
     from cogs.memory.memory_service import MemoryService, check_query
     from cogs.memory.model_loading import model_sources
+    from cogs.memory.surface.cli.lookup import require_memory
+    from cogs.memory.surface.cli.model_at_hand import profile_of_command
 
     if arguments.command == "recall":
         check_query(arguments.query)  # before anything is loaded
+        require_memory(settings)
     profile, reason = choose_profile(settings)
     folder, key = Path(settings.memory_data), settings.database_key()
     if arguments.command == "doctor":
@@ -71,8 +74,10 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
         return await evaluate(arguments, profile, model_sources(settings), databases)
     if arguments.command in ("run", "console") and arguments.data is None:
         folder, key = SAMPLE_MEMORY, None
+    sources = model_sources(settings)
+    profile = await profile_of_command(arguments, profile, sources)
     async with MemoryService.on_folder(
-        profile, folder, databases=settings.databases, sources=model_sources(settings), key=key
+        profile, folder, databases=settings.databases, sources=sources, key=key
     ) as memory:
         if arguments.command == "import":
             from cogs.memory.surface.cli.import_command import import_files

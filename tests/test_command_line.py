@@ -17,6 +17,7 @@ import pytest
 import bot
 from cogs.memory.surface.cli import output
 from cogs.memory.surface.cli.arguments import parse_arguments
+from tests.tiny_models import make_qwen3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,6 +146,7 @@ def test_recall_filters_by_author_and_time(command: Command, data: Path) -> None
         (["recall", "tea", "--author", "nobody at all"], "Nobody is called nobody at all. Known: "),
         (["recall", "tea", "--channel", "nowhere"], "No channel is called nowhere. Known: "),
         (["recall", "tea", "--after", "the day of the owl"], "is no date I know"),
+        (["recall", "tea", "--after", "2026-01-02", "--before", "2025-01-01"], "wrong order"),
         (["recall", "tea", "--guild", "elsewhere"], "Name a server with --guild"),
         (["evaluate", "missing.json"], "missing.json cannot be read"),
         (["evaluate", "data/sample/kettle-kitchen.json"], "is not an evaluation file"),
@@ -155,8 +157,36 @@ def test_bad_input_ends_in_one_sentence(command: Command, data: Path, arguments:
     assert_one_sentence(command(*arguments, "--data", data), sentence)
 
 
-def test_an_empty_memory_says_what_to_do(command: Command, tmp_path: Path) -> None:
+def test_a_memory_that_is_not_there_is_not_made_by_a_question(command: Command, tmp_path: Path) -> None:
     assert_one_sentence(command("recall", "tea", "--data", tmp_path / "new"), "Import an export first")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").mkdir()
+    assert_one_sentence(command("recall", "tea", "--data", tmp_path / "new"), "Import an export first")
+
+
+@pytest.mark.parametrize("arguments", [["import", SAMPLE / "kettle-kitchen.json"], ["recall", "tea", "--no-rerank"]])
+def test_a_command_that_needs_no_model_loads_none(command: Command, data: Path, arguments: list[str | Path]) -> None:
+    result = command(*arguments, "--data", data, "--profile", "cpu")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_answer_without_a_model_that_is_not_here_says_so_on_stderr_alone(command: Command, data: Path) -> None:
+    result = command("recall", "which port does the vpn need", "--json", "--data", data, "--profile", "cpu")
+    assert result.returncode == 0
+    assert "Qwen3-Reranker-0.6B is not on this machine yet" in result.stderr
+    assert json.loads(result.stdout)["trace"]["degraded"] == []
+
+
+def test_an_answer_waits_for_a_model_that_is_here(
+    command: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_qwen3(tmp_path / "tiny")
+    monkeypatch.setenv("RERANKER_TYPE", "qwen3")
+    monkeypatch.setenv("RERANKER_MODEL", str(tmp_path / "tiny"))
+    monkeypatch.setenv("RERANKER_DEADLINE_MS", "none")
+    answer = json.loads(command("recall", "which port does the vpn need", "--json", "--data", data).stdout)
+    assert answer["trace"]["reranked"] > 0
+    assert all(0 <= result["rerank_score"] <= 1 for result in answer["results"])
 
 
 def test_a_locked_folder_is_named(command: Command, data: Path) -> None:

@@ -37,6 +37,18 @@ def parse_date(text: str, now: datetime | None = None) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def parse_span(after: str | None, before: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return the moments between which to look, as `parse_date` reads them; None where a text is None or empty.
+
+    Raises:
+        InvalidQuery: one names no date, or nothing can lie between them.
+    """
+    start, end = (parse_date(text) if text else None for text in (after, before))
+    if start is not None and end is not None and start >= end:
+        raise InvalidQuery(f"Nothing lies after “{after}” and before “{before}”: the two are in the wrong order.")
+    return start, end
+
+
 def _parsed(text: str, now: datetime) -> datetime | None:
     """What the date library makes of a text: the beginning of the day, month or year that it names."""
     from dateparser.date import DateDataParser

@@ -13,7 +13,7 @@ from discord.ext import commands
 from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.memory_service import check_query
-from cogs.memory.natural_dates import parse_date
+from cogs.memory.natural_dates import parse_span
 from cogs.memory.surface.conversion import to_stored
 from cogs.memory.surface.presenter import NOBODY, heading, page_embeds
 from cogs.memory.surface.recall.memory_button import COG_NAME
@@ -26,7 +26,6 @@ from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
 
     from cogs.memory.context_builder import MemoryContext
     from cogs.memory.surface.services import SurfaceServices
@@ -140,12 +139,13 @@ class MemoryCog(commands.Cog, name=COG_NAME):
         """Show the asker, and nobody else, what was said."""
         with self.services.turns.take(interaction.user.id, texts_of(interaction)):
             await interaction.response.defer(ephemeral=True, thinking=True)
+            start, end = await asyncio.to_thread(parse_span, after, before)  # the first one loads a library
             search = Search(
                 query=" ".join(check_query(query).split()),
                 author_id=author.id if author else None,
                 channel_id=channel.id if channel else None,
-                after=await _moment(after),
-                before=await _moment(before),
+                after=start,
+                before=end,
                 has=has,
                 page_size=limit or min(self.services.memory.profile.recall_limit, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE,
             )
@@ -196,8 +196,3 @@ class MemoryCog(commands.Cog, name=COG_NAME):
 
     async def _menu_failed(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:
         await self.services.failures.report(interaction, error)
-
-
-async def _moment(text: str | None) -> datetime | None:
-    """Read a date, off the event loop: the first one loads a library. Raises InvalidQuery."""
-    return None if text is None else await asyncio.to_thread(parse_date, text)

@@ -81,6 +81,7 @@ def _ranking(trace: RecallTrace, texts: Texts) -> str:
     known = {
         "structure": texts.structure,
         "late_interaction": texts.late_interaction,
+        "rrf": texts.not_reranked,
         "none": texts.not_reranked,
     }
     if trace.reranker in known:

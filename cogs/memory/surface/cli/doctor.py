@@ -7,6 +7,8 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import MemoryCogError, StoreLocked
 from cogs.memory.model_loading import model_sources
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogs.memory.embedders import Encoder
-    from profiles import MemoryProfile, Settings
+    from profiles import Hardware, MemoryProfile, Settings
 
 QUESTION = "Which planet is known as the Red Planet?"
 ANSWER = "Mars, known for its reddish appearance, is often referred to as the Red Planet."
@@ -35,11 +37,11 @@ async def doctor(
 ) -> int:
     """Print what was found; return 1 when there is a problem, each told in one sentence."""
     hardware = await asyncio.to_thread(detect_hardware)
-    console.print(f"[bold]machine[/]   {hardware}", highlight=False)
-    console.print(f"[bold]profile[/]   {profile.name}: {reason}")
+    console.print(f"[bold]machine[/]   {_machine(hardware)}")
+    console.print(f"[bold]profile[/]   {escape(profile.name)}: {escape(reason)}")
     console.print(
-        f"[bold]embedder[/]  {profile.embedder} · [bold]reranker[/] {profile.reranker}"
-        f"{f' ({profile.reranker_model})' if profile.reranker_model else ''}"
+        f"[bold]embedder[/]  {escape(profile.embedder)} · [bold]reranker[/] {profile.reranker}"
+        f"{f' ({escape(profile.reranker_model)})' if profile.reranker_model else ''}"
     )
     token = "set" if settings.discord_token else "not set: the bot starts as a local console"
     console.print(f"[bold]Discord[/]   DISCORD_TOKEN is {token}")
@@ -52,6 +54,19 @@ async def doctor(
     if not problems:
         console.print("[green]Everything works.[/]")
     return 1 if problems else 0
+
+
+def _machine(hardware: Hardware) -> str:
+    """The machine in one line, memory in GB."""
+    gpu = hardware.accelerator
+    parts = (
+        f"{hardware.system} {hardware.machine}",
+        f"{hardware.cpu_name or 'processor'} with {', '.join(sorted(hardware.cpu_features)) or 'no unit that helps'}",
+        f"{hardware.cores} threads on {hardware.physical_cores} cores",
+        f"{hardware.memory_available / 1e9:.1f} of {hardware.memory_total / 1e9:.1f} GB free",
+        f"{gpu.name}, {gpu.memory / 1e9:.1f} GB" if gpu else hardware.accelerator_problem or "no GPU",
+    )
+    return escape(" · ".join(parts))
 
 
 async def _check_models(profile: MemoryProfile) -> list[str]:
@@ -111,12 +126,14 @@ async def _check_folder(folder: Path, key: str | None) -> list[str]:
                 await store.close()
             secrecy = "encrypted" if key else "not encrypted"
             size = stats.bytes_on_disk / 1e6
-            console.print(f"[bold]data[/]      {folder}: {stats.messages:,} messages, {size:.1f} MB, {secrecy}")
+            console.print(
+                f"[bold]data[/]      {escape(str(folder))}: {stats.messages:,} messages, {size:.1f} MB, {secrecy}"
+            )
         else:
             await asyncio.to_thread(_can_write, folder)
-            console.print(f"[bold]data[/]      {folder}: will be made at the first start")
+            console.print(f"[bold]data[/]      {escape(str(folder))}: will be made at the first start")
     except StoreLocked:
-        console.print(f"[bold]data[/]      {folder}: in use by a running bot")
+        console.print(f"[bold]data[/]      {escape(str(folder))}: in use by a running bot")
     except MemoryCogError as error:
         return [str(error)]
     except OSError as error:

@@ -15,12 +15,13 @@ from cogs.memory.evaluation import (
     read_evaluation,
     report,
 )
-from cogs.memory.exceptions import ModelError, StoreError
+from cogs.memory.exceptions import StoreError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.reranker_service import MODEL_TYPES
 from cogs.memory.stores.postgres_connections import drop_schema
 from cogs.memory.surface.cli.comparison import asked, compare, show_comparison
-from cogs.memory.surface.cli.output import console, errors, progress_bar
+from cogs.memory.surface.cli.model_at_hand import wait_for_model
+from cogs.memory.surface.cli.output import console, progress_bar
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,7 @@ async def evaluate(
     reports: list[dict[str, Any]] = []
     for path, parts in channels.items():
         async with _temporary_memory(profile, sources, databases) as memory:
-            await _wait_for_model(memory, asked=arguments.reranker in MODEL_TYPES)
+            await wait_for_model(memory, is_needed=arguments.reranker in MODEL_TYPES)
             with progress_bar() as bar:
                 bar.add_task(f"{path.name}: ingest", total=None)
                 rate = await ingest(memory, parts)
@@ -93,16 +94,6 @@ def _order(arguments: argparse.Namespace) -> Order | None:
         return "rrf"
     name: Order | None = None if arguments.reranker in MODEL_TYPES else arguments.reranker
     return name
-
-
-async def _wait_for_model(memory: MemoryService, *, asked: bool) -> None:
-    """Wait for the profile's model; without it the built-in ranking is measured, unless the model was asked for."""
-    try:
-        await memory.reranker.ready()
-    except ModelError as error:
-        if asked:
-            raise
-        errors.print(f"Measured without the profile's model: {error}", style="yellow", markup=False)
 
 
 def _table(reports: list[dict[str, Any]]) -> Table:

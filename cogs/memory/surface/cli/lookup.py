@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.natural_dates import parse_date
+from cogs.memory.natural_dates import parse_span
 from cogs.memory.query_terms import split_words
 from cogs.memory.records import Scope
 
@@ -14,9 +15,19 @@ if TYPE_CHECKING:
 
     from cogs.memory.memory_service import MemoryService
     from cogs.memory.records import ChannelInfo
+    from profiles import Settings
 
 SHOWN = 8
 """Known names listed when one is not known."""
+
+
+def require_memory(settings: Settings) -> None:
+    """Refuse to look into a data folder that is not there, before it is made. Raises InvalidQuery."""
+    if not settings.databases and not Path(settings.memory_data).exists():
+        raise InvalidQuery(
+            f"There is no data folder {settings.memory_data}. Import an export first: bot.py import FILE… "
+            "(or try the sample server: bot.py console)."
+        )
 
 
 async def resolve_scope(
@@ -33,14 +44,15 @@ async def resolve_scope(
     Raises:
         InvalidQuery: a name or a date is not understood; the sentence lists what is known.
     """
+    start, end = parse_span(after, before)
     channels = await memory.store.channels(guild_id)
     chosen = {c.id for c in channels} if channel is None else _channels_named(channels, channel)
     return Scope(
         guild_id=guild_id,
         channel_ids=frozenset(chosen),
         author_ids=None if author is None else await _authors_named(memory, guild_id, author),
-        after=parse_date(after) if after else None,
-        before=parse_date(before) if before else None,
+        after=start,
+        before=end,
     )
 
 

@@ -27,7 +27,7 @@ def progress_bar() -> Progress:
         RateColumn(),
         TimeRemainingColumn(),
         console=errors,
-        transient=not errors.is_terminal,
+        disable=not errors.is_terminal,
     )
 
 

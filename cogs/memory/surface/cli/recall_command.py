@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.surface.cli.import_command import guild_names
 from cogs.memory.surface.cli.lookup import resolve_scope
+from cogs.memory.surface.cli.model_at_hand import wait_for_model
 from cogs.memory.surface.cli.output import console
 from cogs.memory.surface.console_text import console_text
 
@@ -31,6 +32,8 @@ async def recall_once(memory: MemoryService, arguments: argparse.Namespace) -> i
         before=arguments.before,
     )
     order: Order | None = "rrf" if arguments.no_rerank else None
+    if order is None:
+        await wait_for_model(memory)
     recall = await memory.recall(arguments.query, scope, limit=arguments.limit, order=order)
     channels = {c.id: c.name for c in await memory.store.channels(guild_id)}
     if arguments.json:

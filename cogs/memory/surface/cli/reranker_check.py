@@ -13,6 +13,7 @@ from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_reranking import ModelReranking
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.proof import TRIPLETS
+from cogs.memory.surface.cli.model_at_hand import is_model_here
 from cogs.memory.surface.cli.output import console
 from cogs.memory.worker import ModelWorker
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 async def check_reranker(profile: MemoryProfile, sources: ModelSources) -> list[str]:
     """Load and try the model, and print its proof of life; return the problems, one sentence each."""
     try:
-        if not await asyncio.to_thread(_is_here, profile, sources):
+        if not await asyncio.to_thread(is_model_here, profile, sources):
             console.print(
                 f"[bold]reranker[/]  {profile.reranker_model} is not on this machine yet: the bot fetches it when it "
                 "starts, and answers without it until then",
@@ -34,10 +35,6 @@ async def check_reranker(profile: MemoryProfile, sources: ModelSources) -> list[
         return await _try(profile, sources)
     except MemoryCogError as error:
         return [str(error)]
-
-
-def _is_here(profile: MemoryProfile, sources: ModelSources) -> bool:
-    return profile.reranker in ("remote", "custom") or sources.has(profile.reranker_model)
 
 
 async def _try(profile: MemoryProfile, sources: ModelSources) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from profiles import Settings
 
 LINE: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+TERMINAL_LINE: Final = "%(levelname)s: %(message)s"
 _SECRET_NAME: Final = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSPHRASE|_KEY|APIKEY)S?$")
 _PASSWORD_IN_ADDRESS: Final = re.compile(r"://[^\s/@:]*:([^\s@]+)@")
 
@@ -60,7 +61,8 @@ def set_up_logging(settings: Settings, *, quiet: bool) -> None:
         return
     level = max(logging.WARNING, logging.getLevelName(settings.log_level)) if quiet else settings.log_level
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else logging.Formatter(LINE))
+    line = logging.Formatter(TERMINAL_LINE if quiet else LINE)
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else line)
     handler.addFilter(RedactingFilter(Redaction(secrets_of(settings, os.environ))))
     logging.basicConfig(level=level, handlers=[handler])
     for library in ("faiss", "torch"):  # they log every instruction set they try, and statistics of caches at the end
