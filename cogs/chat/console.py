@@ -40,13 +40,13 @@ class ConsoleChat:
         self._providers = providers
         self._turns: deque[Turn] = deque(maxlen=TURNS)
 
-    async def answer(self, line: str) -> None:
-        """Print the reply to what was typed. Raises MemoryCogError."""
+    async def answer(self, line: str, guild: str | None = None) -> None:
+        """Print the reply to what was typed, out of the named server, or the only one. Raises MemoryCogError."""
         request = parse_request(line)
         if not request.text:
             console.print(ENGLISH.help.format(flag=FLAG), markup=False)
             return
-        guild_id = await choose_guild(self._memory)
+        guild_id = await choose_guild(self._memory, guild)
         scope = await resolve_scope(self._memory, guild_id)
         channels = {channel.id: channel.name for channel in await self._memory.store.channels(guild_id)}
         self._turns.append(Turn("user", "you", request.text))

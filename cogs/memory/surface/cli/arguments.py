@@ -8,6 +8,7 @@ from pathlib import Path
 from cogs.memory.reranker_service import MODEL_TYPES, ORDERS
 from cogs.memory.surface.operation.shards import Shards
 
+MAX_RESULTS = 100
 EPILOG = """\
 Without a command: run. Settings come from the environment or the file .env (see .env.example).
 examples:
@@ -114,6 +115,19 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to 100, not {text!r}")
+    try:
+        return result_count(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def result_count(text: str) -> int:
+    """Read how many results are wanted. Raises ValueError."""
+    if (
+        not text.isascii()
+        or not text.isdecimal()
+        or len(text) > len(str(MAX_RESULTS))
+        or not 1 <= int(text) <= MAX_RESULTS
+    ):
+        raise ValueError(f"must be a number from 1 to {MAX_RESULTS}, not {text[:20]!r}")
     return int(text)

@@ -12,7 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.exceptions import InvalidQuery, MemoryCogError
+from cogs.memory.memory_service import check_query
+from cogs.memory.surface.cli.arguments import result_count
 from cogs.memory.surface.cli.import_command import guild_names, import_files
 from cogs.memory.surface.cli.lookup import resolve_scope
 from cogs.memory.surface.cli.output import console, errors
@@ -29,11 +31,12 @@ HELP = """\
 /recall QUESTION [author:NAME] [channel:NAME] [after:DATE] [before:DATE] [limit:N] [rerank:off]
     find what was said; a line without a slash is a question too
     names and dates with spaces go in quotes: author:"dunk" after:"last month"
-/chat TEXT  talk to the bot, as in Discord; --no-memory in the text leaves the memory out
-/chat       talk without writing /chat each time, until /chat comes again
-/status     what the memory holds and how it is doing
-/help       this text
-/quit       leave (or Ctrl-D)
+/chat TEXT    talk to the bot, as in Discord; --no-memory in the text leaves the memory out
+/chat         talk without writing /chat each time, until /chat comes again
+/server NAME  ask this server from now on, where the memory holds several
+/status       what the memory holds and how it is doing
+/help         this text
+/quit         leave (or Ctrl-D)
 """
 TOUR = (
     "who ended up with the bike and the green sofa",
@@ -46,8 +49,8 @@ _FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*
 class Chat(Protocol):
     """Whatever replies in the console."""
 
-    async def answer(self, line: str) -> None:
-        """Print the reply to what was typed. Raises MemoryCogError."""
+    async def answer(self, line: str, guild: str | None) -> None:
+        """Print the reply to what was typed, out of the named server, or the only one. Raises MemoryCogError."""
 
 
 async def local_console(memory: MemoryService, chat: Chat, *, with_sample: bool = True) -> int:
@@ -63,48 +66,69 @@ async def local_console(memory: MemoryService, chat: Chat, *, with_sample: bool 
         await import_files(memory, sorted(SAMPLE.glob("kettle-*.json")))
     if not sys.stdin.isatty():
         return await _tour(memory)
-    console.print("Ask what was said, for example: when is game night? (/help for more)", markup=False)
-    chatting = False
-    while True:
+    return await _Prompt(memory, chat).run()
+
+
+class _Prompt:
+    """What is typed, one line after the other."""
+
+    def __init__(self, memory: MemoryService, chat: Chat) -> None:
+        self._memory = memory
+        self._chat = chat
+        self._guild: str | None = None
+        self._is_chatting = False
+
+    async def run(self) -> int:
+        """Answer until the end of the input; return the exit code."""
+        console.print("Ask what was said, for example: when is game night? (/help for more)", markup=False)
+        while True:
+            try:
+                line = (await asyncio.to_thread(input, "chat › " if self._is_chatting else "› ")).strip()
+            except (EOFError, KeyboardInterrupt):
+                return 0
+            if line in ("/quit", "/exit"):
+                return 0
+            if line:
+                await self._answer(f"/chat {line}" if self._is_chatting and not line.startswith("/") else line)
+
+    async def _answer(self, line: str) -> None:
+        command, _, rest = line.partition(" ")
         try:
-            line = (await asyncio.to_thread(input, "chat › " if chatting else "› ")).strip()
-        except (EOFError, KeyboardInterrupt):
-            return 0
-        if line in ("/quit", "/exit"):
-            return 0
-        if line == "/chat":
-            chatting = not chatting
-        elif line:
-            await _answer(memory, chat, f"/chat {line}" if chatting and not line.startswith("/") else line)
+            if line == "/chat":
+                self._is_chatting = not self._is_chatting
+            elif command == "/chat":
+                await self._chat.answer(rest.strip(), self._guild)
+            elif command == "/server":
+                await choose_guild(self._memory, rest.strip())
+                self._guild = rest.strip()
+            elif line == "/help":
+                console.print(HELP, markup=False)
+            elif line == "/status":
+                await _status(self._memory)
+            elif line.startswith("/") and command != "/recall":
+                console.print(f"There is no command {command}; /help lists them.", markup=False)
+            else:
+                await self._recall(line.removeprefix("/recall").strip())
+        except MemoryCogError as error:
+            errors.print(str(error), style="red", markup=False)
+
+    async def _recall(self, line: str) -> None:
+        filters = {m[1]: m[2] if m[2] is not None else m[3] for m in _FILTER.finditer(line)}
+        limit, rerank = _limit(filters.pop("limit", None)), filters.pop("rerank", "on")
+        query = check_query(_FILTER.sub("", line))
+        guild_id = await choose_guild(self._memory, self._guild)
+        scope = await resolve_scope(self._memory, guild_id, **filters)
+        order: Order | None = "rrf" if rerank in ("off", "no", "false") else None
+        recall = await self._memory.recall(query, scope, limit=limit, order=order)
+        console.print(console_text(recall, await _channel_names(self._memory, guild_id)), end="", markup=False)
 
 
-async def _answer(memory: MemoryService, chat: Chat, line: str) -> None:
+def _limit(text: str | None) -> int | None:
+    """Read ``limit:N``. Raises InvalidQuery."""
     try:
-        if line.startswith("/chat "):
-            await chat.answer(line.removeprefix("/chat "))
-        elif line == "/help":
-            console.print(HELP, markup=False)
-        elif line == "/status":
-            await _status(memory)
-        elif line.startswith("/") and not line.startswith("/recall"):
-            console.print(f"There is no command {line.split(maxsplit=1)[0]}; /help lists them.", markup=False)
-        else:
-            await _recall(memory, line.removeprefix("/recall").strip())
-    except MemoryCogError as error:
-        errors.print(str(error), style="red", markup=False)
+        return None if text is None else result_count(text)
     except ValueError as error:
-        errors.print(f"That filter is not understood: {error}", style="red", markup=False)
-
-
-async def _recall(memory: MemoryService, line: str) -> None:
-    filters = {m[1]: m[2] if m[2] is not None else m[3] for m in _FILTER.finditer(line)}
-    limit, rerank = filters.pop("limit", None), filters.pop("rerank", "on")
-    guild_id = await choose_guild(memory)
-    scope = await resolve_scope(memory, guild_id, **filters)
-    order: Order | None = "rrf" if rerank in ("off", "no", "false") else None
-    query = _FILTER.sub("", line).strip()
-    recall = await memory.recall(query, scope, limit=int(limit) if limit else None, order=order)
-    console.print(console_text(recall, await _channel_names(memory, guild_id)), end="", markup=False)
+        raise InvalidQuery(f"limit: {error}.") from error
 
 
 async def _status(memory: MemoryService) -> None:

@@ -56,7 +56,8 @@ async def choose_guild(memory: MemoryService, wanted: str | None = None) -> int:
         return next(iter(names))
     found = [i for i, name in names.items() if wanted is not None and wanted.casefold() in (name.casefold(), str(i))]
     if len(found) != 1:
-        raise InvalidQuery(f"Name a server with --guild: {', '.join(f'{n} ({i})' for i, n in names.items())}")
+        known = ", ".join(f"{name} ({guild_id})" for guild_id, name in names.items())
+        raise InvalidQuery(f"Name a server with --guild, or /server in the console: {known}")
     return found[0]
 
 
