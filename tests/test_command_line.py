@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+from rich.console import Console
 
 import bot
+from cogs.memory.evaluation import METRICS
 from cogs.memory.surface.cli import output
 from cogs.memory.surface.cli.arguments import parse_arguments
+from cogs.memory.surface.cli.evaluate_command import evaluation_table
 from tests.tiny_models import make_qwen3
 
 if TYPE_CHECKING:
@@ -252,6 +256,25 @@ def test_evaluate_prints_one_json_object_per_file(tmp_path: Path) -> None:
     assert report["reranker"] == "structure"
     assert 0 < report["all"]["R@10"] <= 1
     assert report["ingest_messages_per_s"] > 0
+
+
+def test_an_evaluation_is_readable_in_a_terminal_of_80_columns() -> None:
+    row = dict.fromkeys(METRICS, 0.875)
+    result = {
+        "file": "a-file-with-a-rather-long-name.json",
+        "profile": "embedded",
+        "reranker": "late_interaction",
+        "ingest_messages_per_s": 1234.5,
+        "recall_ms": {"p50": 12.34, "p95": 123.45},
+        "n": 1000,
+        "all": row,
+        "by_category": {"open-domain": {"n": 500, **row}, "single-hop": {"n": 500, **row}},
+        "adversarial": {"n": 400, **row},
+    }
+    shown = io.StringIO()
+    Console(width=80, file=shown).print(evaluation_table(result))
+    assert shown.getvalue().count("0.875") == 4 * 6
+    assert "…" not in shown.getvalue()
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -78,7 +78,12 @@ async def test_the_sample_questions_are_answered(memory: MemoryService) -> None:
         ("[]", "not an evaluation file"),
         (json.dumps({"format": "recall-eval/2"}), "not an evaluation file"),
         (json.dumps({"format": "recall-eval/1", "channels": []}), "no questions"),
-        (json.dumps({"format": "recall-eval/1", "channels": [{"id": "a"}]}), "channel 1 is malformed"),
+        (
+            json.dumps({"format": "recall-eval/1", "channels": [{"id": "a"}]}),
+            "channel 1 is malformed .it lacks 'messages'",
+        ),
+        (json.dumps({"format": "recall-eval/1", "channels": 5}), "has no list"),
+        ("[" * 100_000, "is not valid JSON"),
         (
             json.dumps(
                 {

@@ -23,7 +23,7 @@ from cogs.memory.exceptions import InvalidEvaluationFile, InvalidQuery
 from cogs.memory.records import Scope, StoredMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from cogs.memory.memory_service import MemoryService
     from cogs.memory.reranker_service import Order
@@ -78,18 +78,22 @@ def read_evaluation(path: Path) -> list[EvaluationChannel]:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InvalidEvaluationFile(f"{path.name} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidEvaluationFile(f"{path.name} is not valid JSON.") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InvalidEvaluationFile(f'{path.name} is not an evaluation file: its "format" is not "{FORMAT}".')
     channels: list[EvaluationChannel] = []
     authors: dict[str, int] = {}
     offset = 0
-    for number, channel in enumerate(data.get("channels", ()), start=1):
+    if not isinstance(data.get("channels"), list):
+        raise InvalidEvaluationFile(f'{path.name} has no list of "channels".')
+    for number, channel in enumerate(data["channels"], start=1):
         try:
             channels.append(_channel(number, offset, channel, authors))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidEvaluationFile(f"{path.name}: channel {number} is malformed ({error!r}).") from error
+        except KeyError as error:
+            raise InvalidEvaluationFile(f"{path.name}: channel {number} is malformed (it lacks {error}).") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise InvalidEvaluationFile(f"{path.name}: channel {number} is malformed ({error}).") from error
         offset += len(channels[-1].messages)
     if not any(channel.queries for channel in channels):
         raise InvalidEvaluationFile(f"{path.name} holds no questions.")
@@ -114,12 +118,16 @@ def _channel(number: int, offset: int, data: dict[str, Any], authors: dict[str, 
                 reply_to=ids.get(str(m.get("reply_to"))),
             )
         )
-    queries = tuple(
-        Query(str(q["query"]), frozenset(ids[str(r)] for r in q["relevant"]), str(q.get("category") or "all"))
-        for q in data.get("questions", ())
-        if q["relevant"]
-    )
+    queries = tuple(_query(q, ids) for q in data.get("questions", ()) if q["relevant"])
     return EvaluationChannel(number, tuple(messages), queries)
+
+
+def _query(data: dict[str, Any], ids: Mapping[str, int]) -> Query:
+    missing = [str(relevant) for relevant in data["relevant"] if str(relevant) not in ids]
+    if missing:
+        raise ValueError(f"a question names the message {missing[0]}, which is not in the channel")
+    relevant = frozenset(ids[str(relevant)] for relevant in data["relevant"])
+    return Query(str(data["query"]), relevant, str(data.get("category") or "all"))
 
 
 def metrics_of(outcomes: Sequence[Outcome], names: Iterable[str] = METRICS) -> dict[str, float]:

@@ -7,6 +7,7 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from cogs.memory.evaluation import (
@@ -43,7 +44,6 @@ async def evaluate(
     if arguments.database and not databases:
         raise StoreError("--database needs MEMORY_DATABASE: it says on which server to measure.")
     channels = {path: read_evaluation(path) for path in arguments.files}  # refuse before anything is measured
-    reports: list[dict[str, Any]] = []
     for path, parts in channels.items():
         async with _temporary_memory(profile, sources, databases) as memory:
             await wait_for_model(memory, is_needed=arguments.reranker in MODEL_TYPES)
@@ -54,11 +54,11 @@ async def evaluate(
                 comparison = await compare(memory, path, parts)
                 show_comparison(comparison, as_json=arguments.json)
             else:
-                reports.append(await _measure(memory, path, parts, rate, arguments))
-        if reports and arguments.json:
-            print(json.dumps(reports[-1]))
-    if reports and not arguments.json:
-        console.print(_table(reports))
+                result = await _measure(memory, path, parts, rate, arguments)
+                if arguments.json:
+                    print(json.dumps(result))
+                else:
+                    console.print(evaluation_table(result))
     return 0
 
 
@@ -96,15 +96,19 @@ def _order(arguments: argparse.Namespace) -> Order | None:
     return name
 
 
-def _table(reports: list[dict[str, Any]]) -> Table:
+def evaluation_table(result: dict[str, Any]) -> Table:
+    """One file's figures, in 80 columns."""
     shown = ("R@1", "R@10", "R@50", "hit@1", "MRR@10", "nDCG@10")
-    table = Table("file", "part", "n", *shown, "p50 ms", "p95 ms", "messages/s")
-    for result in reports:
-        times = (f"{result['recall_ms']['p50']:.1f}", f"{result['recall_ms']['p95']:.1f}")
-        row = (*(f"{result['all'][m]:.3f}" for m in shown), *times, f"{result['ingest_messages_per_s']:.0f}")
-        table.add_row(result["file"], f"all ({result['reranker']})", str(result["n"]), *row)
-        parts = {**result["by_category"], "adversarial": result["adversarial"]}
-        for name, part in parts.items():
-            if part is not None and part["n"] != result["n"]:
-                table.add_row("", name, str(part["n"]), *(f"{part[m]:.3f}" for m in shown), "", "", "")
+    caption = (
+        f"a recall {result['recall_ms']['p50']:.1f} ms, p95 {result['recall_ms']['p95']:.1f} ms · "
+        f"{result['ingest_messages_per_s']:.0f} messages/s taken in · profile {result['profile']}"
+    )
+    table = Table("questions", "n", *shown, title=escape(result["file"]), caption=escape(caption))
+    rows = {f"all ({result['reranker']})": {"n": result["n"], **result["all"]}}
+    if len(result["by_category"]) > 1:
+        rows |= result["by_category"]
+    if result["adversarial"] is not None:
+        rows["adversarial"] = result["adversarial"]
+    for name, row in rows.items():
+        table.add_row(escape(name), str(row["n"]), *(f"{row[metric]:.3f}" for metric in shown))
     return table
