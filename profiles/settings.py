@@ -5,6 +5,7 @@ A variable of the environment wins over the file. An empty one counts as unset.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -327,11 +328,14 @@ def _addresses(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in _BETWEEN_ADDRESSES.split(text))
 
 
-def load_settings(*, env_file: Path | None = PROJECT_FOLDER / ".env", **overrides: object) -> Settings:
+def load_settings(
+    *, env_file: Path | None = PROJECT_FOLDER / ".env", is_shared: bool = False, **overrides: object
+) -> Settings:
     """Read the settings from the environment and a file.
 
     Args:
         env_file: the file of further variables; a missing one is like an empty one, None reads none.
+        is_shared: the file is that of another program, a bot that loads the cogs, and may hold whatever that reads.
         overrides: fields by name, as the command line gives them; they win, None counts as not given, and paths in
             them are relative to the working directory.
 
@@ -343,8 +347,10 @@ def load_settings(*, env_file: Path | None = PROJECT_FOLDER / ".env", **override
         raise TypeError(f"no setting is called {', '.join(sorted(strangers))}")
     given = {field: _from_command_line(field, value) for field, value in overrides.items() if value is not None}
     names = [field.upper() for field in Settings.model_fields]
-    problems = unknown_variables(env_file, names, os.environ)
+    problems = unknown_variables(env_file, names, os.environ, is_shared=is_shared)
     arguments: dict[str, Any] = {"_env_file": env_file, **given}
+    if not is_shared:
+        logging.getLogger("dotenv.main").setLevel(logging.ERROR)  # it warns of lines that are told below
     try:
         settings = Settings(**arguments)
     except ValidationError as error:

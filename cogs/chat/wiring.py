@@ -32,7 +32,7 @@ async def connect(bot: Bot) -> ChatServices:
     if not isinstance(surface, SurfaceServices):
         raise MemoryCogError(NO_MEMORY)
     providers: ProviderChoice | None = getattr(bot, "chat_providers", None)
-    settings = load_settings()
+    settings = load_settings(is_shared=True)
     if providers is None:
         providers = ProviderChoice.from_settings(settings, surface.memory)
     counters = ReplyCounters()

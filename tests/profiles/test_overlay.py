@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from profiles.memory_profile import CHOICES
 from profiles.overlay import USUAL_MODELS
 
 
-def laid_over(tier: str, **settings: object) -> MemoryProfile:
+def laid_over(tier: str, **settings: Any) -> MemoryProfile:
     return apply_settings(load_profile(tier), load_settings(env_file=None, **settings))
 
 

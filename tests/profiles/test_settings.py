@@ -174,6 +174,7 @@ def test_every_problem_gets_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split(" ")[0] for line in sorted(message.splitlines())] == [
         "LOG_LEVEL",
         "RERANKER_TOP_N",
+        "The",
         "VECTOR_TOP_K",
         "the",
     ]
@@ -251,11 +252,21 @@ def test_an_unknown_variable_in_the_file_is_refused_with_the_nearest(tmp_path: P
     env_file.write_text("RERANKER_TOPN=5\nHF_ENDPOINT=https://mirror.example\n", encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
         load_settings(env_file=env_file)
-    first, second = str(caught.value).splitlines()
+    first, second, known = str(caught.value).splitlines()
     assert "RERANKER_TOPN is no setting (did you mean 'RERANKER_TOP_N'?)" in first
     assert "HF_ENDPOINT is no setting" in second
-    assert "belongs in the process environment" in second
-    assert all(name in first for name in NAMES)
+    assert "belongs in the process environment" in known
+    assert all(name in known for name in NAMES)
+
+
+def test_the_file_of_a_bot_that_loads_the_cogs_may_hold_its_own_variables(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("PREFIX=!\nOPENAI_API_KEY=x\nexport NOTHING\nRERANKER_TOP_N=7\n", encoding="utf-8")
+    assert load_settings(env_file=env_file, is_shared=True).reranker_top_n == 7
+    env_file.write_text("PREFIX=!\nRERANKER_TOPN=7\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"RERANKER_TOPN is no setting") as caught:
+        load_settings(env_file=env_file, is_shared=True)
+    assert "PREFIX" not in str(caught.value)
 
 
 def test_a_file_shared_with_a_launcher_may_hold_what_the_launcher_exported(

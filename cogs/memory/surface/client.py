@@ -79,6 +79,7 @@ class MemoryBot(commands.AutoShardedBot):
     """
 
     def __init__(self, profile: MemoryProfile, folder: Path, shards: Shards | None = None) -> None:
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
         some: dict[str, Any] = {} if shards is None else {"shard_ids": list(shards.ids), "shard_count": shards.count}
         super().__init__(
             commands.when_mentioned,
@@ -183,7 +184,6 @@ def run_bot(
 
 
 async def _run(token: str, bot: MemoryBot, say: Callable[[str], None]) -> int:
-    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
     stop = StopSignal()
     running = asyncio.create_task(bot.start(token), name="discord")
     stopping = asyncio.create_task(stop.wait(), name="stop signal")

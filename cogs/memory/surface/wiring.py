@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -42,9 +43,10 @@ async def connect(bot: Bot) -> SurfaceServices:
     if memory is not None and not isinstance(memory, MemoryService):
         raise MemoryCogError(STALE)
     if memory is None:
-        settings = load_settings()
+        settings = load_settings(is_shared=True)
+        profile, folder = await asyncio.to_thread(_choose, bot)  # it may import torch to look for a GPU
         memory = MemoryService.on_folder(
-            *_choose(bot), databases=settings.databases, sources=model_sources(settings), key=settings.database_key()
+            profile, folder, databases=settings.databases, sources=model_sources(settings), key=settings.database_key()
         )
         await memory.start()
     services = _services(bot, memory, owns_memory=owns_memory)
@@ -85,7 +87,7 @@ async def disconnect(bot: Bot) -> None:
 
 async def _serve_metrics(services: SurfaceServices, commands: MemoryCommands) -> MetricsEndpoint | None:
     """Serve metrics where the settings ask for it: they speak for a memory that was made after them."""
-    settings = load_settings()
+    settings = load_settings(is_shared=True)
     if settings.metrics_port is None:
         return None
     metrics = MetricsEndpoint(services, commands.services.samples.lag, settings.metrics_host, settings.metrics_port)
@@ -127,7 +129,7 @@ def _choose(bot: Bot) -> tuple[MemoryProfile, Path]:
     folder: Path | None = getattr(bot, "memory_folder", None)
     if profile is not None and folder is not None:
         return profile, folder
-    settings = load_settings()
+    settings = load_settings(is_shared=True)
     if profile is None:
         named = settings.memory_profile
         tier = select_profile(detect_hardware()) if named == "auto" else load_profile(named)
