@@ -218,7 +218,24 @@ async def test_a_top_k_that_is_no_count_is_refused(service: RerankerService, top
         await service.rerank_memories(QUERY, ["a"], top_k=top_k)
 
 
-@pytest.mark.parametrize("candidates", [["text"], "text", [None], [["a"]]])
+@pytest.mark.parametrize("one", ["a text", b"bytes", {"content": "a record"}])
+async def test_one_text_where_several_are_meant_is_refused(service: RerankerService, one: Any) -> None:
+    for call in (service.rerank_memories, service.rerank_memory_results, service.rerank_results):
+        with pytest.raises(TypeError, match="several texts or records are expected"):
+            await call(QUERY, one)
+    with pytest.raises(TypeError, match="several texts"):
+        await service.batch_rerank("ab", [["x"], ["y"]])
+    with pytest.raises(TypeError, match="several texts"):
+        await service.batch_rerank(["a", "b"], one)
+
+
+@pytest.mark.parametrize("top_n", [-1, 2.5, True])
+def test_a_cross_encoder_names_the_option_that_is_wrong(top_n: Any) -> None:
+    with pytest.raises(ValueError, match="top_n must be a whole number from 0 up"):
+        CrossEncoderReranker(top_n=top_n)
+
+
+@pytest.mark.parametrize("candidates", [["text"], [None], [["a"]]])
 async def test_candidates_that_are_no_mappings_are_refused(service: RerankerService, candidates: Any) -> None:
     with pytest.raises(TypeError, match="must be a mapping"):
         await service.rerank_results(QUERY, candidates)

@@ -84,7 +84,7 @@ class RecordReranking(ABC):
             ValueError: ``top_k`` is not a whole number from 0 up.
             ModelError: the model cannot be loaded.
         """
-        records = list(candidates)
+        records = listed(candidates)
         [ranked] = await self._rank([query], [[_field(record, score_field) for record in records]], top_k, instruction)
         return [ranked.described(records[place], place) for place in ranked.order]
 
@@ -97,11 +97,11 @@ class RecordReranking(ABC):
         the neutral score 0.5; `rerank_memory_results` says why.
 
         Raises:
-            TypeError: the query is no text.
+            TypeError: the query is no text, or ``memories`` is a single one.
             ValueError: ``top_k`` is not a whole number from 0 up.
             ModelError: the model cannot be loaded.
         """
-        texts = [text_of(memory) for memory in memories]
+        texts = [text_of(memory) for memory in listed(memories)]
         [ranked] = await self._rank([query], [texts], top_k, instruction)
         return [(texts[place], ranked.score_or_neutral(place)) for place in ranked.order]
 
@@ -118,7 +118,7 @@ class RecordReranking(ABC):
             ValueError: ``top_k`` is not a whole number from 0 up.
             ModelError: the model cannot be loaded.
         """
-        records = list(memory_results)
+        records = listed(memory_results)
         [ranked] = await self._rank([query], [[text_of(record) for record in records]], top_k, instruction)
         return [
             {
@@ -166,9 +166,9 @@ class RecordReranking(ABC):
             ValueError: there are not as many batches as queries, or ``top_k`` is not a whole number from 0 up.
             ModelError: the model cannot be loaded.
         """
-        if len(queries) != len(batches):
-            raise ValueError(f"{len(queries)} queries but {len(batches)} lists of candidates; they must be as many")
-        lists: list[list[Any]] = [list(batch) for batch in batches]
+        queries, lists = listed(queries), [listed(batch) for batch in listed(batches)]
+        if len(queries) != len(lists):
+            raise ValueError(f"{len(queries)} queries but {len(lists)} lists of candidates; they must be as many")
         texts = [[each if isinstance(each, str) else _field(each, score_field) for each in batch] for batch in lists]
         ranked = await self._rank(queries, texts, top_k, instruction)
         results: list[list[Any]] = [
@@ -291,6 +291,13 @@ def _field(record: object, field: str) -> str:
 
 def _as_mapping(record: object) -> Mapping[str, Any]:
     return record if isinstance(record, Mapping) else {"memory": record, "content": text_of(record)}
+
+
+def listed(records: Iterable[Any]) -> list[Any]:
+    """Return records as a list. Raises TypeError for a single text or record: its letters or keys would be ranked."""
+    if isinstance(records, str | bytes | Mapping):
+        raise TypeError(f"several texts or records are expected, not one {type(records).__name__}")
+    return list(records)
 
 
 def _check(query: object, top_k: object) -> None:

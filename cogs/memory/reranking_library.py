@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cogs.memory.model_loading import ModelSources, model_sources
 from cogs.memory.model_names import DEFAULT_ALLOWED
 from cogs.memory.model_source import named_model
-from cogs.memory.record_reranking import text_of
+from cogs.memory.record_reranking import listed, text_of
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.factory import load_reranker
 from profiles import apply_settings, detect_hardware, load_profile, select_profile
@@ -125,13 +125,14 @@ class CrossEncoderReranker(RerankerService):
         device: Device = "cpu",
         sources: ModelSources | None = None,
     ) -> None:
+        if not isinstance(top_n, int) or isinstance(top_n, bool) or top_n < 0:
+            raise ValueError(f"top_n must be a whole number from 0 up, not {top_n!r}")
         profile = MemoryProfile(
             name="library",
             device=device,
             reranker="cross_encoder",
             reranker_model=model_name,
             rerank_batch=batch_size,
-            recall_limit=top_n,
             rerank_deadline_ms=None,
         )
         self.top_n = top_n
@@ -150,7 +151,7 @@ class CrossEncoderReranker(RerankerService):
             ValueError: ``top_n`` is not a whole number from 0 up.
             ModelError: the model cannot be loaded.
         """
-        records = [_described(document, rank) for rank, document in enumerate(documents, start=1)]
+        records = [_described(document, rank) for rank, document in enumerate(listed(documents), start=1)]
         results = await self.rerank_results(query, records, _TEXT, self.top_n if top_n is None else top_n)
         for rank, result in enumerate(results, start=1):
             del result[_TEXT]
