@@ -67,3 +67,36 @@ def test_shutdown_can_cancel_what_waits() -> None:
     gate.set()
     assert waiting.cancelled()
     assert running.result(timeout=60)
+
+
+async def test_background_work_stands_back_for_questions_without_end_but_not_for_ever() -> None:
+    worker = ModelWorker()
+    with worker.question():
+        assert await worker.run_background(int, "7") == 7
+    worker.shutdown()
+
+
+async def test_background_work_goes_on_as_soon_as_the_last_question_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cogs.memory.worker.STANDS_BACK_S", 3600.0)
+    worker = ModelWorker()
+    with worker.question():
+        with worker.question():
+            background = asyncio.create_task(worker.run_background(int, "7"))
+            await asyncio.sleep(0)
+        assert await worker.run(int, "5") == 5
+        assert not background.done()
+    assert await background == 7
+    worker.shutdown()
+
+
+async def test_background_work_that_somebody_waits_for_stands_back_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cogs.memory.worker.STANDS_BACK_S", 3600.0)
+    worker = ModelWorker()
+    with worker.question():
+        background = asyncio.create_task(worker.run_background(int, "7"))
+        await asyncio.sleep(0)
+        with worker.hurry():
+            assert await background == 7
+    worker.shutdown()

@@ -18,6 +18,7 @@ from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -118,6 +119,10 @@ class EmbeddingService:
         """Encode texts that somebody waits for."""
         encoder = await self._ready()
         return await self._worker_of(encoder, 1).run(encoder.encode, texts)
+
+    def hurry(self) -> AbstractContextManager[None]:
+        """Say that somebody waits for documents: until the end of the block they stand back for no question."""
+        return self._worker.hurry()
 
     async def embed(self, messages: Sequence[StoredMessage]) -> list[Embedding]:
         """Encode stored messages in the background, in slices between which questions go first."""

@@ -122,8 +122,9 @@ class IngestQueue:
         """
         if not messages:
             return
-        async with self._embedding.swapping:
-            await self._store.put_embeddings(await self._embedding.embed(messages))
+        with self._embedding.hurry():  # also the batch that is under way
+            async with self._embedding.swapping:
+                await self._store.put_embeddings(await self._embedding.embed(messages))
         self._on_change({message.guild_id for message in messages})
 
     async def embedded(self) -> None:

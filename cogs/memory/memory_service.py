@@ -221,16 +221,17 @@ class MemoryService:
             MemoryCogError: the store or the embedder failed.
         """
         side = None if order is not None else self.reranker.side_of(asker_id)
-        recall = await self._pipeline.recall(
-            query,
-            scope,
-            limit=limit,
-            order=self.reranker.order_without if side == "A" else order,
-            collapse=collapse,
-            surface=surface,
-            instruction=instruction,
-            exclude=frozenset(exclude),
-        )
+        with self.worker.question():
+            recall = await self._pipeline.recall(
+                query,
+                scope,
+                limit=limit,
+                order=self.reranker.order_without if side == "A" else order,
+                collapse=collapse,
+                surface=surface,
+                instruction=instruction,
+                exclude=frozenset(exclude),
+            )
         if side is not None and asker_id is not None:
             self.reranker.ab_test.note(scope.guild_id, asker_id, side, recall)
         return recall

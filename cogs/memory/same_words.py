@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 LEAST_WORDS: Final = 3
 """Shorter messages are never copies: "yes" is an answer each time."""
@@ -26,26 +25,31 @@ def originals(texts: Sequence[Sequence[str]]) -> list[int]:
     for position, words in enumerate(texts):
         if len(words) >= LEAST_WORDS:
             first[position] = by_words.setdefault(tuple(words), position)
-    near = _near_copies(texts)
-    leader = np.where(near.any(axis=1), near.argmax(axis=1), first)
-    for head in np.flatnonzero(np.bincount(leader, minlength=len(texts)) >= FLOOD).tolist():
-        for position in np.flatnonzero(leader == head).tolist():
-            first[position] = head
+    leaders = [first[position] if near is None else near for position, near in enumerate(_first_near_copies(texts))]
+    followers = Counter(leaders)
+    for position, leader in enumerate(leaders):
+        if followers[leader] >= FLOOD:
+            first[position] = leader
     for position, head in enumerate(first):
         first[position] = first[head]  # heads come first, and so are settled
     return first
 
 
-def _near_copies(texts: Sequence[Sequence[str]]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """(texts, texts) whether two texts are near-copies; a short one is nobody's, not even its own."""
-    columns: dict[str, int] = {}
-    sets = [{columns.setdefault(word, len(columns)) for word in words} for words in texts]
-    has = np.zeros((len(texts), max(1, len(columns))), dtype=np.float32)
-    for row, words in enumerate(sets):
-        has[row, list(words)] = 1
-    common = has @ has.T
-    sizes = has.sum(axis=1)
-    long = np.array([len(words) >= LEAST_WORDS for words in texts], dtype=bool)
-    union = np.maximum(sizes[:, None] + sizes[None, :] - common, 1)
-    near: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = (common / union >= NEAR) & long[:, None] & long[None, :]
-    return near
+def _first_near_copies(texts: Sequence[Sequence[str]]) -> Iterator[int | None]:
+    """For each text the position of the first near-copy of it, its own at the latest; None for a short one.
+
+    Words are bits of whole numbers: this runs for each answer, and a product of matrices would wake threads for it.
+    """
+    bits: dict[str, int] = {}
+    masks = [sum(bits.setdefault(word, 1 << len(bits)) for word in set(words)) for words in texts]
+    sizes = [mask.bit_count() for mask in masks]
+    long = [position for position, words in enumerate(texts) if len(words) >= LEAST_WORDS]
+    for position, words in enumerate(texts):
+        if len(words) < LEAST_WORDS:
+            yield None
+            continue
+        for other in long:
+            common = (masks[position] & masks[other]).bit_count()
+            if common >= NEAR * (sizes[position] + sizes[other] - common):
+                yield other  # itself at the latest
+                break

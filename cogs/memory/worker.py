@@ -11,14 +11,19 @@ import itertools
 import queue
 import threading
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+STANDS_BACK_S: Final = 0.25
+"""How long a piece of background work lets questions go before: without an end it would never be done on a server that
+never stops asking."""
 
 
 class Priority(IntEnum):
@@ -41,6 +46,9 @@ class ModelWorker(Executor):
         self._closed = False
         self._name = name
         self._running: Future[Any] | None = None
+        self._questions = self._hurries = 0
+        self._free = asyncio.Event()
+        self._free.set()
         self._thread = self._new_thread()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -72,8 +80,43 @@ class ModelWorker(Executor):
         return await asyncio.wrap_future(self.submit_at(Priority.QUESTION, fn, *args, **kwargs))
 
     async def run_background(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await a call made at background priority."""
+        """Await a call made at background priority, once no question is under way or it has waited long enough."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STANDS_BACK_S):
+                await self._free.wait()
         return await asyncio.wrap_future(self.submit_at(Priority.BACKGROUND, fn, *args, **kwargs))
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Say that somebody waits for an answer until the end of the block.
+
+        An answer is made on other threads as well, and background work would take the cores from them.
+        """
+        self._questions += 1
+        self._decide()
+        try:
+            yield
+        finally:
+            self._questions -= 1
+            self._decide()
+
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Say that somebody waits for background work: until the end of the block it stands back for nobody."""
+        self._hurries += 1
+        self._decide()
+        try:
+            yield
+        finally:
+            self._hurries -= 1
+            self._decide()
+
+    def _decide(self) -> None:
+        """Let background work go on, or have it wait."""
+        if self._questions and not self._hurries:
+            self._free.clear()
+        else:
+            self._free.set()
 
     def abandon(self, future: Future[Any]) -> bool:
         """Go on with the next call on a new thread, if this one is running and seems never to end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -112,6 +113,9 @@ class MemoryBot(commands.AutoShardedBot):
         await self._heartbeat.close()
         await super().close()
 
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Look for no commands in it: there are none that are written as text."""
+
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Answer the buttons of a memory that is not there; what the tree gets, it answers itself."""
         if interaction.type in (discord.InteractionType.component, discord.InteractionType.modal_submit):
@@ -145,6 +149,10 @@ class MemoryBot(commands.AutoShardedBot):
         self.memory_problem = None
         await self.load_extension("cogs.chat")
         await sync_commands(self)
+        # What the libraries and models are made of stays: to look through half a million objects for garbage again and
+        # again stops everything for up to half a second each time.
+        gc.collect()
+        gc.freeze()
 
     async def _reopen_memory(self) -> None:
         while self.memory_problem is not None:
