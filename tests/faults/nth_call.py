@@ -17,6 +17,7 @@ import aiosqlite.core
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.stores.vector_index import VectorIndex
+from tests.plugin_rerankers import WordReranker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,11 +27,19 @@ PLACES: Final[tuple[tuple[Any, str], ...]] = (
     (VectorIndex, "add"),
     (VectorIndex, "remove"),
     (VectorIndex, "search"),
+    (VectorIndex, "clear"),
     (MiniLMEncoder, "encode"),
     (MiniLMEncoder, "encode_query"),
+    (MiniLMEncoder, "encode_queries"),
+    (WordReranker, "token_counts"),
+    (WordReranker, "score"),
+    (os, "open"),
     (os, "fsync"),
+    (Path, "open"),
     (Path, "replace"),
+    (Path, "unlink"),
 )
+FILES: Final = frozenset({"open", "fsync", "replace", "unlink"})
 
 
 def _engine_error(code: int, text: str) -> Exception:
@@ -52,9 +61,9 @@ KINDS: Final[dict[str, Callable[[], BaseException]]] = {
 
 def _error(kind: str, name: str) -> BaseException:
     """What a place would raise: the database its own errors, a model its own out of memory."""
-    if name in ("fsync", "replace") and kind.startswith("disk"):
+    if name in FILES and kind.startswith("disk"):
         return OSError(errno.ENOSPC if kind == "disk full" else errno.EIO, kind)
-    if name == "_execute" or (kind == "out of memory" and name.startswith("encode")):
+    if name == "_execute" or (kind == "out of memory" and name.startswith(("encode", "score"))):
         return MemoryError() if kind == "out of memory" and name == "_execute" else KINDS[kind]()
     return MemoryError()
 

@@ -113,7 +113,7 @@ class TestFaults:
         """The writer is interrupted after n steps of its virtual machine, for growing n, until all goes through."""
         async with opened(tmp_path) as store:
             await fill(store, [message(i, f"word{i} 猫の手") for i in range(1, 60)])
-            writer = store._connections._open_writer()
+            writer = await store._connections._open_writer()
             before = [m async for m in store.iterate(GUILD)]
             changes = [message(i, f"edited{i}", edited_at=START) for i in range(1, 60, 3)] + [message(200), message(61)]
             operations: dict[str, Callable[[], Awaitable[object]]] = {
@@ -142,7 +142,7 @@ class TestFaults:
     async def test_a_full_disk_loses_nothing_and_heals(self, tmp_path: Path) -> None:
         async with opened(tmp_path) as store:
             await fill(store, [message(i) for i in range(1, 100)])
-            writer = store._connections._open_writer()
+            writer = await store._connections._open_writer()
             [[pages]] = await writer.execute_fetchall("PRAGMA page_count")
             await writer.execute(f"PRAGMA max_page_count = {pages}")
             big = [message(i, "many words " * 300) for i in range(100, 160)]

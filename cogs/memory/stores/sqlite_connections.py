@@ -78,6 +78,8 @@ class Connections:
         self._engine = engine or SqliteEngine()
         self._reader_count = readers
         self._writer: aiosqlite.Connection | None = None
+        self._is_cut_off = False
+        self._reopening = asyncio.Lock()
         self._idle_readers: list[aiosqlite.Connection] = []
         self._reading = asyncio.Semaphore(readers)
         self._all: list[aiosqlite.Connection] = []
@@ -99,10 +101,12 @@ class Connections:
             await self._disconnect()
             raise
         self._writer = writer
+        self._is_cut_off = False
 
     async def close(self) -> None:
         """Wait for running reads and writes, then close; may be called twice."""
         async with self.write_lock, self._no_readers():
+            self._is_cut_off = False
             await self._disconnect()
 
     @asynccontextmanager
@@ -111,7 +115,7 @@ class Connections:
 
         The caller holds ``write_lock``. ``durable`` waits until the disk has it (``synchronous = FULL``).
         """
-        writer = self._open_writer()
+        writer = await self._open_writer()
         with engine_errors():
             if durable:
                 await writer.execute("PRAGMA synchronous = FULL")
@@ -137,7 +141,7 @@ class Connections:
             QueryInterrupted: it took longer than ``deadline_s`` seconds.
         """
         async with self._reading:
-            self._open_writer()
+            await self._open_writer()
             reader = self._idle_readers.pop()
             try:
                 with engine_errors():
@@ -155,7 +159,7 @@ class Connections:
             StoreReadOnly: the disk has no room for the copy; the database is as it was.
             StoreError: another program holds the database open.
         """
-        writer = self._open_writer()
+        writer = await self._open_writer()
         copy = self._database.with_suffix(".new")
         with folder_errors(self._database.parent):
             create_private(copy)
@@ -169,8 +173,9 @@ class Connections:
 
     async def recycle_log(self) -> None:
         """Have what is written next take the log's own place on the disk; the caller holds ``write_lock``."""
+        writer = await self._open_writer()
         with engine_errors():
-            await _fetch_all(self._open_writer(), "PRAGMA wal_checkpoint(RESTART)")
+            await _fetch_all(writer, "PRAGMA wal_checkpoint(RESTART)")
 
     async def _replace_by(self, writer: aiosqlite.Connection, copy: Path) -> None:
         try:
@@ -183,6 +188,7 @@ class Connections:
                 raise StoreBusy(_IN_USE)
             durable_replace(copy, self._database)
         finally:
+            self._is_cut_off = True  # until it is open again: whoever needs it next tries once more
             await self._disconnect()
             await self.open()
 
@@ -194,7 +200,12 @@ class Connections:
                 await all_readers.enter_async_context(self._reading)
             yield
 
-    def _open_writer(self) -> aiosqlite.Connection:
+    async def _open_writer(self) -> aiosqlite.Connection:
+        """The writer of an open database; connects again where that failed after the files changed places."""
+        if self._is_cut_off:
+            async with self._reopening:
+                if self._is_cut_off and self._writer is None:
+                    await self.open()
         if self._writer is None:
             raise StoreError(CLOSED)
         return self._writer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ if TYPE_CHECKING:
     import aiosqlite
 
 
-def migrations() -> list[tuple[int, str]]:
-    """Every migration as (version, SQL), in order; versions count 1, 2, 3, …."""
+@cache
+def migrations() -> tuple[tuple[int, str], ...]:
+    """Every migration as (version, SQL), in order; versions count 1, 2, 3, …. Read once for the life of the process."""
     files = sorted(Path(__file__).parent.glob("m[0-9][0-9][0-9]_*.sql"))
-    return [(int(file.name[1:4]), file.read_text("utf-8")) for file in files]
+    return tuple((int(file.name[1:4]), file.read_text("utf-8")) for file in files)
 
 
 def require_known(version: int) -> None:
