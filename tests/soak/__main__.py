@@ -2,7 +2,8 @@
 
 A module ``tests/soak/NAME.py`` with ``run(*, seed: int, scale: float) -> list[Figure]`` takes part by being there;
 ``scale`` 1 is its long form. Each runs in a process of its own, so that one that crashes or hangs is a failed figure
-and no more.
+and no more. Those with ``TIMED = True`` measure times and have the machine to themselves; of the others as many run at
+once as there are cores.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 QUICK: Final = 0.05
-"""The share of the long form that the quick one does: about five minutes in all."""
+"""The share of the long form that the quick one does: about four minutes in all."""
 LONGEST_S: Final = 3 * 3600
 PACKAGES: Final = ("discord.py", "torch", "transformers", "faiss-cpu", "aiosqlite", "numpy")
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -51,10 +53,7 @@ def main() -> int:
     if arguments.child is not None:
         return _run_here(arguments.modules[0], arguments.seed, arguments.scale, arguments.child)
     started = time.monotonic()
-    sections = []
-    for module in arguments.modules or module_names():
-        print(f"{module} …", file=sys.stderr, flush=True)
-        sections.append(_run_apart(module, arguments.seed, arguments.scale))
+    sections = _run_all(arguments.modules or module_names(), arguments.seed, arguments.scale)
     report = {
         "seed": arguments.seed,
         "scale": arguments.scale,
@@ -78,10 +77,26 @@ def module_names() -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"tests.soak.{name}"), "run")]
 
 
+def _run_all(modules: Sequence[str], seed: int, scale: float) -> list[Section]:
+    """Run modules apart, those that measure times one after the other, and return what they report in their order."""
+    timed = [name for name in modules if getattr(importlib.import_module(f"tests.soak.{name}"), "TIMED", False)]
+    found: dict[str, Section] = {}
+    for names, at_once in (([name for name in modules if name not in timed], cores()), (timed, 1)):
+        with ThreadPoolExecutor(at_once) as pool:
+            for section in pool.map(lambda name: _run_apart(name, seed, scale), names):
+                found[section.module] = section
+    return [found[name] for name in modules]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def versions() -> dict[str, str]:
     """Return what the figures were measured with."""
     found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "system": platform.platform()}
-    found["cpu cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    found["cpu cores"] = str(cores())
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -92,12 +107,14 @@ def versions() -> dict[str, str]:
 
 def markdown(sections: Sequence[Section], seed: int, scale: float) -> str:
     """Return the figures as a table, failed ones in bold, with what they were made with below it."""
-    lines = ["| what was done | what came out | |", "|---|---|---|"]
+    lines = ["| what was done | what came out | asked | |", "|---|---|---|---|"]
     for section in sections:
         for figure in section.figures:
             verdict = "holds" if figure.passed else "**fails**"
             own_seed = "" if figure.seed == seed else f" (seed {figure.seed})"
-            lines.append(f"| {_cell(figure.name)}{own_seed} | {_cell(figure.value)} | {verdict} |")
+            lines.append(
+                f"| {_cell(figure.name)}{own_seed} | {_cell(figure.value)} | {_cell(figure.asked)} | {verdict} |"
+            )
     made_with = " · ".join(f"{name} {number}" for name, number in versions().items())
     took = " · ".join(f"{section.module} {section.seconds:.0f} s" for section in sections)
     return "\n".join([*lines, "", f"Seed {seed}, scale {scale:g}. {made_with}. Took: {took}.", ""])
@@ -115,6 +132,7 @@ def _run_here(module: str, seed: int, scale: float, out: Path) -> int:
 
 def _run_apart(module: str, seed: int, scale: float) -> Section:
     """Run a module in a process of its own; whatever keeps it from reporting is a failed figure."""
+    print(f"{module} …", file=sys.stderr, flush=True)
     started = time.monotonic()
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +149,11 @@ def _run_apart(module: str, seed: int, scale: float) -> Section:
             figures = tuple(Figure(**figure) for figure in json.loads(out.read_text(encoding="utf-8")))
         else:
             figures = (Figure(module, problem, passed=False, seed=seed),)
-    return Section(module, time.monotonic() - started, figures)
+    section = Section(module, time.monotonic() - started, figures)
+    failed = sum(not figure.passed for figure in figures)
+    told = f"{len(figures)} figures, {failed} not as asked" if failed else f"{len(figures)} figures as asked"
+    print(f"{module}: {told}, {section.seconds:.0f} s", file=sys.stderr, flush=True)
+    return section
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -18,6 +18,7 @@ from tests.stores.sqlite_folder import file_size_limit
 
 SCOPE: Final = Scope(GUILD, frozenset([CHANNEL]))
 ROUNDS: Final = 10
+ASKED: Final = "recall answers and says so, 0 lost afterwards"
 
 
 def run(*, seed: int, scale: float) -> list[Figure]:
@@ -27,7 +28,7 @@ def run(*, seed: int, scale: float) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="discord-memory-") as folder:
         lost, unanswered, unsaid = asyncio.run(_run(Path(folder) / "memory", rounds))
     value = f"{lost} lost, {unanswered} recalls without an answer, {unsaid} that did not say so"
-    return [Figure(f"full disk × {rounds}", value, not (lost or unanswered or unsaid), seed)]
+    return [Figure(f"full disk × {rounds}", value, not (lost or unanswered or unsaid), seed, ASKED)]
 
 
 async def _run(folder: Path, rounds: int) -> tuple[int, int, int]:

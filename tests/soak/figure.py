@@ -17,3 +17,5 @@ class Figure:
     """Whether it is what must hold."""
     seed: int
     """What to give to the run to see the same again."""
+    asked: str = ""
+    """What must hold, such as ``0 lost, 0 orphans, ready within 2 s``."""

@@ -6,6 +6,7 @@ import asyncio
 import random
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,10 +20,16 @@ from tests.soak.figure import Figure
 from tests.stores.samples import GUILD, message, scope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cogs.memory.records import StoredMessage
 
 STRINGS: Final = 20_000
+IN_ONE: Final = 1000
+"""Strings in one database: made of the same pieces, nearly all of them match each question, which costs what it may."""
 BATCH: Final = 200
+READERS: Final = 2
+SHOWN_MS: Final = 5.0
 PIECES: Final = (
     *("\x00", "\ud800", "\udfff", "\u202e", "\u2066", "\ufeff", "\U000e0041", "\u0301" * 400, "e\u0301", "\u200d"),
     *(
@@ -67,36 +74,56 @@ PIECES: Final = (
 
 
 def run(*, seed: int, scale: float) -> list[Figure]:
-    """Try 20,000 strings at scale 1."""
-    with tempfile.TemporaryDirectory(prefix="discord-memory-") as folder:
-        return asyncio.run(_run(Path(folder) / "memory", seed, max(BATCH, round(STRINGS * scale))))
+    """Try 20,000 strings at scale 1, each as a message, as names, and as a question among some thousand others."""
+    count = max(BATCH, round(STRINGS * scale))
+    tried = Tried()
+    for start in range(0, count, IN_ONE):
+        with tempfile.TemporaryDirectory(prefix="discord-memory-") as folder:
+            asyncio.run(_try(Path(folder) / "memory", f"{seed} {start}", min(IN_ONE, count - start), tried))
+    value = (
+        f"{len(tried.errors)} errors, {tried.refused} refused, {count - tried.kept} missing, "
+        f"shown in {tried.slowest_ms:.1f} ms of processor time at most"
+    )
+    passed = not tried.errors and not tried.refused and tried.kept == count and tried.slowest_ms <= SHOWN_MS
+    asked = f"0 errors, 0 missing, shown within {SHOWN_MS:g} ms"
+    value = "; ".join([value, *sorted(set(tried.errors))])
+    return [Figure(f"{count:,} hostile strings", value, passed, seed, asked)]
 
 
-async def _run(folder: Path, seed: int, count: int) -> list[Figure]:
+@dataclass
+class Tried:
+    """What came of the strings."""
+
+    errors: list[str] = field(default_factory=list)
+    refused: int = 0
+    kept: int = 0
+    slowest_ms: float = 0.0
+
+
+async def _try(folder: Path, seed: str, count: int, tried: Tried) -> None:
     rng = random.Random(seed)
     store = SqliteStore(folder)
     await store.open()
     queue = IngestQueue(store, await instant_embedding(store))
     queue.start()
-    errors: list[str] = []
-    slowest = 0.0
     try:
         for start in range(0, count, BATCH):
             texts = ["".join(rng.choices(PIECES, k=rng.randint(1, 40))) for _ in range(BATCH)]
             await queue.put(Upsert(tuple(_message(start + i + 1, text, rng) for i, text in enumerate(texts))))
+            for pair in _pairs(texts):  # questions keep all readers of the database busy
+                answers = await asyncio.gather(*(_ask(store, text) for text in pair), return_exceptions=True)
+                tried.errors += [type(answer).__name__ for answer in answers if isinstance(answer, BaseException)]
             for text in texts:
                 try:
-                    slowest = max(slowest, await _ask_and_show(store, text))
+                    tried.slowest_ms = max(tried.slowest_ms, _shown_in_ms(clean_text(text * rng.choice((1, 1, 9)))))
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is what is counted
-                    errors.append(type(error).__name__)
+                    tried.errors.append(type(error).__name__)
         await queue.embedded()
-        kept = len([m async for m in store.iterate(GUILD)])
+        tried.kept += len([m async for m in store.iterate(GUILD)])
+        tried.refused += queue.refused
     finally:
         await queue.stop()
         await store.close()
-    value = f"{len(errors)} errors, {queue.refused} refused, {count - kept} missing, shown in {slowest:.0f} ms at most"
-    passed = not errors and not queue.refused and kept == count
-    return [Figure(f"{count:,} hostile strings", "; ".join([value, *sorted(set(errors))]), passed, seed)]
 
 
 def _message(number: int, text: str, rng: random.Random) -> StoredMessage:
@@ -111,11 +138,24 @@ def _message(number: int, text: str, rng: random.Random) -> StoredMessage:
     )
 
 
-async def _ask_and_show(store: SqliteStore, text: str) -> float:
-    """Ask for a string, raw and cleaned, and show it; return the milliseconds that showing took."""
+def _pairs(texts: list[str]) -> Iterator[list[str]]:
+    return (texts[i : i + READERS] for i in range(0, len(texts), READERS))
+
+
+async def _ask(store: SqliteStore, text: str) -> None:
+    """Ask for a string, raw and cleaned."""
     await store.lexical(scope(), [text], 5)
     await store.lexical(scope(), parse_question(clean_text(text)).keywords, 5)
-    started = time.perf_counter()
-    marked(clean_text(text), lambda word: word == "tea", limit=4000)
-    escape(clean_text(text))
-    return (time.perf_counter() - started) * 1000
+
+
+def _shown_in_ms(text: str) -> float:
+    """Show a text of at most 4,000 characters; return the milliseconds it took, the garbage collector's aside."""
+    best = float("inf")
+    for _ in range(3):
+        started = time.thread_time()
+        marked(text[:4000], lambda word: word == "tea", limit=4000)
+        escape(text[:4000])
+        best = min(best, (time.thread_time() - started) * 1000)
+        if best <= SHOWN_MS:
+            break
+    return best

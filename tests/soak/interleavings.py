@@ -60,7 +60,7 @@ async def _run(folder: Path, seed: int, lives: int) -> list[Figure]:
     lost = len(expected.keys() - found)
     value = f"{ghosts} ghosts, {stale} stale, {lost} missing, {queue.refused} refused"
     passed = not (ghosts or stale or lost or queue.refused)
-    return [Figure(f"{lives:,} interleaved lives of messages", value, passed, seed)]
+    return [Figure(f"{lives:,} interleaved lives of messages", value, passed, seed, "0 ghosts, 0 stale, 0 missing")]
 
 
 def _life(rng: random.Random, message_id: int, expected: dict[int, str]) -> list[Event]:

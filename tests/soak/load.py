@@ -28,6 +28,7 @@ RATE = 1000
 LONG_S = 30.0
 ASKERS = 50
 LAG_MS = 100.0
+TIMED = True
 RECALL_S = 2.0
 RSS_GROWTH_MB = 400.0
 """What a raid may cost: events in line and in the queue, a batch in the model, and what the allocator keeps."""
@@ -72,6 +73,7 @@ def run(*, seed: int, scale: float) -> list[Figure]:
             f"{seen.lost} of {total:,} lost; sent in {seen.flood_s:.1f} s, all stored {seen.drained_s:.1f} s later",
             not seen.lost,
             seed,
+            "0 lost",
         ),
         Figure(
             "the same: memory",
@@ -79,20 +81,29 @@ def run(*, seed: int, scale: float) -> list[Figure]:
             f"waiting at most, {seen.dropped:.0f} put off to a later reading",
             growth <= RSS_GROWTH_MB,
             seed,
+            f"at most {RSS_GROWTH_MB:.0f} MB more",
         ),
-        Figure("the same: event loop", f"late by p99 {seen.lag_p99_ms:.0f} ms", seen.lag_p99_ms <= LAG_MS, seed),
+        Figure(
+            "the same: event loop",
+            f"late by p99 {seen.lag_p99_ms:.0f} ms",
+            seen.lag_p99_ms <= LAG_MS,
+            seed,
+            f"p99 ≤ {LAG_MS:.0f} ms",
+        ),
         Figure(
             "the same: /recall meanwhile",
             f"p50 {percentile(seen.recalls_s, 50):.2f} s, p95 {p95:.2f} s over {len(seen.recalls_s)} answers in waves "
             f"of {ASKERS}, {len(seen.failed)} failed",
             p95 <= RECALL_S and not seen.failed and bool(seen.recalls_s),
             seed,
+            f"p95 ≤ {RECALL_S:g} s, 0 failed",
         ),
         Figure(
             "the same: a quiet server's own messages",
             f"found after {max(seen.quiet_s, default=0):.1f} s at most ({len(seen.quiet_s)} looked for)",
             bool(seen.quiet_s),
             seed,
+            "found while the raid goes on",
         ),
     ]
 

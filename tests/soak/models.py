@@ -78,12 +78,14 @@ def run(*, seed: int, scale: float) -> list[Figure]:
         answered = sum(bool(recall.results) for recall in recalls)
         told = sorted({text for recall in recalls for text in recall.trace.degraded})
         value = f"{answered} of {len(recalls)} answered, slowest {seconds:.2f} s; {told[0] if told else 'all reranked'}"
-        figures.append(Figure(f"recall while the model is {state.name}", value, is_right(state, recalls), seed))
+        asked = "all answered in full" if state.reranks else "all answered, each says why it is not reranked"
+        figures.append(Figure(f"recall while the model is {state.name}", value, is_right(state, recalls), seed, asked))
     rounds = max(3, round(LONG_RELOADS * scale))
     with tempfile.TemporaryDirectory() as folder:
         answered, mixed = asyncio.run(reload_under_questions(Path(folder), rounds=rounds))
     value = f"{answered} of {20 * rounds} answered in full, {mixed} with scores of both models"
-    figures.append(Figure(f"reload during 20 recalls, × {rounds}", value, answered == 20 * rounds and not mixed, seed))
+    right = answered == 20 * rounds and not mixed
+    figures.append(Figure(f"reload during 20 recalls, × {rounds}", value, right, seed, "0 errors, 0 mixed"))
     return figures
 
 

@@ -47,4 +47,4 @@ async def _try(name: str, story: Story, seed: int, stride: int) -> Figure:
             calls += more
             n += stride
     value = f"{len(violations)} violations over {calls:,} failed calls of {len(KINDS)} kinds"
-    return Figure(f"n-th call fails: {name}", "; ".join([value, *violations[:3]]), not violations, seed)
+    return Figure(f"n-th call fails: {name}", "; ".join([value, *violations[:3]]), not violations, seed, "0 violations")

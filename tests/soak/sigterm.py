@@ -21,6 +21,7 @@ TALK_S = 2.0
 """Seconds after the connection in which a run that got so far is told to stop."""
 LIMIT_S = 5.0
 LONG_RUNS = 50
+TIMED = True
 
 
 @dataclass
@@ -54,7 +55,8 @@ def run(*, seed: int, scale: float) -> list[Figure]:
     unclean = sorted({code for code in stops.codes if code})
     value += f"; exit codes {unclean}" if unclean else ""
     passed = stops.clean == runs and not (stops.lost or stops.missing or stops.tracebacks)
-    return [Figure(f"SIGTERM × {runs} at random moments from the program's first line on", value, passed, seed)]
+    asked = f"{runs} of {runs} clean, 0 lost, 0 missing, 0 tracebacks"
+    return [Figure(f"SIGTERM × {runs} at random moments from the program's first line on", value, passed, seed, asked)]
 
 
 async def stop_often(folder: Path, *, runs: int, seed: int, catch_up: bool = True) -> Stops:
