@@ -48,6 +48,7 @@ def shown(recall: Recall) -> object:
         trace.reranker,
         trace.reaches_back_to,
         trace.index_ready,
+        trace.unembedded,
         trace.degraded,
         [(stage.name, stage.count) for stage in trace.stages],
     )
@@ -72,3 +73,20 @@ async def test_answers_are_the_same_with_and_without_what_the_asker_may_not_read
             filtered = replace(SCOPE, author_ids=frozenset([said(1, "", author="Mia").author_id]))
             answers[-1].append(shown(await memory.recall(QUESTIONS[0], filtered, limit=20)))
     assert answers[0] == answers[1]
+
+
+async def test_what_waits_is_told_to_those_who_may_read_it(tmp_path: Path, load_shared: LoadEncoder) -> None:
+    everywhere = replace(SCOPE, channel_ids=SCOPE.channel_ids | {HIDDEN})
+    async with MemoryService.on_folder(load_profile("embedded"), tmp_path, load=load_shared) as memory:
+        await memory.remember(chat(1, 100, 20, (CHANNEL,)))
+        await memory.queue.embedded()
+        async with memory.embedding.swapping:  # nothing is embedded meanwhile
+            await memory.remember([said(900, "the router is in the cellar", channel_id=HIDDEN)])
+            assert memory.queue.holds(everywhere)
+            assert not memory.queue.holds(SCOPE)
+            await memory.queue.stored()
+            assert not memory.queue.holds(everywhere)
+            assert (await memory.recall("router in the cellar", everywhere)).trace.unembedded == 1
+            assert (await memory.recall("router in the cellar", SCOPE)).trace.unembedded == 0
+        await memory.queue.embedded()
+        assert (await memory.recall("router in the cellar", everywhere)).trace.unembedded == 0

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cogs.memory.exceptions import MemoryCogError, StoreError
+from cogs.memory.place_counts import PlaceCounts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from cogs.memory.embedding_service import EmbeddingService
-    from cogs.memory.records import StoredMessage
+    from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.stores import MemoryStore
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class IngestQueue:
         self._embedding = embedding
         self._on_change = on_change
         self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=size)
+        self._places = PlaceCounts()
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,11 +95,17 @@ class IngestQueue:
     async def put(self, event: Event) -> None:
         """Queue an event; waits while the queue is full."""
         await self._events.put(event)
+        if isinstance(event, Upsert):  # the consumer has not run since
+            self._places.add(event.messages)
 
     @property
     def waiting(self) -> int:
         """Events not yet applied."""
         return self._events.qsize()
+
+    def holds(self, scope: Scope) -> bool:
+        """Whether messages from a scope's channels are not yet applied."""
+        return self._places.any_in(scope)
 
     @property
     def rate(self) -> float:
@@ -168,8 +176,10 @@ class IngestQueue:
             while len(events) < BATCH and not self._events.empty():
                 events.append(self._events.get_nowait())
             await self._persist(events)
-            for _ in events:
+            for event in events:
                 self._events.task_done()
+                if isinstance(event, Upsert):
+                    self._places.remove(event.messages)
             self._work.set()
 
     async def _persist(self, events: Sequence[Event]) -> None:

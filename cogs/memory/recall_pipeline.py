@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cogs.memory.recall_records import RankedCandidate, Ranking
     from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.reranker_service import Order, RerankerService
-    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
+    from cogs.memory.rerankers.candidate_pool import Shortlist
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
@@ -108,7 +108,7 @@ class RecallPipeline:
                 guild_id=scope.guild_id,
             )
             results = _results(best, ranking, limit, collapse=collapse)
-            cached = Recall(query, results, await self._trace(scope, clock, pool, ranking))
+            cached = Recall(query, results, await self._trace(scope, clock, best, ranking))
             may_do_better = ranking.degraded or pool.encoded.problem is not None  # the next time
             if not may_do_better and not exclude:  # a message that excludes itself asks once
                 self.cache.put(scope.guild_id, generation, key, cached)
@@ -129,19 +129,18 @@ class RecallPipeline:
         deadline = deadlines[surface]
         return None if deadline is None else max(0.0, deadline - clock.total_ms)
 
-    async def _trace(self, scope: Scope, clock: StageClock, pool: CandidatePool, ranking: Ranking) -> RecallTrace:
+    async def _trace(self, scope: Scope, clock: StageClock, best: Shortlist, ranking: Ranking) -> RecallTrace:
         counts = await self._counts.get(scope.guild_id)
         degraded = list(ranking.degraded)
-        if pool.encoded.problem is not None:
-            degraded.append(pool.encoded.problem)
-        if counts.index_ready < 1:
-            share = f"{counts.index_ready:.0%}"
-            degraded.append(f"The vector index is {share} rebuilt; older messages are found by words alone.")
+        if best.pool.encoded.problem is not None:
+            degraded.append(best.pool.encoded.problem)
+        if counts.index_ready < 1:  # no share: it would tell how much is said where the asker cannot look
+            degraded.append("The vector index is being rebuilt; older messages are found by words alone.")
         if problem := self._ingest_problem():
             degraded.append(f"New messages are waiting: {problem}")
         return RecallTrace(
             stages=(*clock.stages, *ranking.stages),
-            candidates=len(pool.candidates),
+            candidates=len(best.pool.candidates),
             reranked=ranking.reranked,
             rerank_of=ranking.rerank_of,
             reranker=ranking.reranker,
@@ -149,6 +148,7 @@ class RecallPipeline:
             degraded=tuple(degraded),
             reaches_back_to=await self._reaches_back_to(scope),
             index_ready=counts.index_ready,
+            unembedded=sum(best.rows[i].vector is None for i in best.candidates),
         )
 
     async def _reaches_back_to(self, scope: Scope) -> datetime | None:

@@ -41,6 +41,8 @@ class RecallTrace:
     """The oldest message that could have been found."""
     index_ready: float = 1.0
     """Share of the stored vectors that the vector index holds, 0–1."""
+    unembedded: int = 0
+    """Of the best candidates, those that wait for their vectors and are found by their words alone."""
 
 
 @dataclass(frozen=True, slots=True)

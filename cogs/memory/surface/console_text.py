@@ -25,7 +25,6 @@ def console_text(
     channels: Mapping[int, str],
     *,
     neighbours: bool = False,
-    awaiting: int = 0,
     width: int = WIDTH,
     texts: Texts = ENGLISH,
 ) -> str:
@@ -35,11 +34,10 @@ def console_text(
         recall: what was found.
         channels: the names of channels by id.
         neighbours: show what was said just before and after as well.
-        awaiting: messages that are not searchable yet.
         width: columns of the terminal.
         texts: the language.
     """
-    page = Page(Search(recall.query), recall.results, recall.trace, awaiting=awaiting, shows_counts=True)
+    page = Page(Search(recall.query), recall.results, recall.trace, is_indexing=recall.trace.unembedded > 0)
     lines: list[str] = []
     for result in recall.results:
         lines += [*_result_lines(result, channels, width, texts, neighbours=neighbours), ""]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from cogs.memory.erasure import DRAIN_S
 from cogs.memory.exceptions import Busy, StoreError
+from cogs.memory.place_counts import PlaceCounts
 from cogs.memory.records import ChannelInfo, Scope, StoredMessage
 from cogs.memory.surface.guild_settings import DamagedSettings
 
@@ -94,6 +95,7 @@ class EventLine:
         self._size = size
         self._events: deque[Event] = deque()
         self._said: Counter[int] = Counter()
+        self._places = PlaceCounts()
         self._arrived = asyncio.Event()
         self._handed_on = asyncio.Event()
         self._put = self._applied = 0
@@ -126,6 +128,10 @@ class EventLine:
         """Events that the memory has not been told of."""
         return len(self._events)
 
+    def holds(self, scope: Scope) -> bool:
+        """Whether the memory has not been told of messages from a scope's channels."""
+        return self._places.any_in(scope)
+
     def put(self, event: Event) -> None:
         """Line up an event. Never waits: call it before the first ``await`` of a listener."""
         if isinstance(event, Said):
@@ -133,6 +139,7 @@ class EventLine:
                 self._drop(event)
                 return
             self._said[event.message.guild_id] += 1
+            self._places.add([event.message])
         self._events.append(event)
         self._put += 1
         self._arrived.set()
@@ -165,6 +172,7 @@ class EventLine:
     def _leave(self, event: Event) -> None:
         if isinstance(event, Said):
             guild_id = event.message.guild_id
+            self._places.remove([event.message])
             self._said[guild_id] -= 1
             if not self._said[guild_id]:
                 del self._said[guild_id]

@@ -41,10 +41,8 @@ class Page:
     """Nothing was relevant, so nothing is shown."""
     unverified: bool = False
     """Whether some could not be shown because nobody can tell at the moment whether they still stand as stored."""
-    awaiting: int = 0
-    """Messages that are not searchable yet."""
-    shows_counts: bool = False
-    """Whether the reader may know how much is said where he cannot look."""
+    is_indexing: bool = False
+    """Whether messages that its reader may read wait to be stored, or to be found by more than their words."""
     faces: Mapping[int, Face] = field(default_factory=dict)
 
 
@@ -68,9 +66,7 @@ def footer(page: Page, texts: Texts) -> str:
     lines = [", ".join(parts)]
     if trace.reaches_back_to is not None:
         lines.append(texts.reaches_back.format(date=f"{trace.reaches_back_to:%Y-%m-%d}"))
-    if page.awaiting and page.shows_counts:
-        lines.append(texts.still_indexing_count.format(count=f"{page.awaiting:,}"))
-    elif page.awaiting:
+    if page.is_indexing:
         lines.append(texts.still_indexing)
     if page.unverified:
         lines.append(texts.unverified)

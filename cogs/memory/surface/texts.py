@@ -57,7 +57,6 @@ class Texts:
     reaches_back: str = "memory reaches back to {date}"
     unverified: str = "some results could not be checked with Discord and are left out"
     still_indexing: str = "new messages are still being indexed"
-    still_indexing_count: str = "{count} messages still waiting to be indexed"
 
     # buttons
     back: str = "Back"

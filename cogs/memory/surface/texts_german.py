@@ -39,7 +39,6 @@ GERMAN: Final = Texts(
     reaches_back="das Gedächtnis reicht zurück bis {date}",
     unverified="manches ließ sich bei Discord nicht prüfen und fehlt deshalb",
     still_indexing="neue Nachrichten werden noch aufgenommen",
-    still_indexing_count="{count} Nachrichten warten noch auf die Aufnahme",
     back="Zurück",
     further="Weiter",
     share="Hier teilen",

@@ -12,7 +12,6 @@ import discord
 from cachetools import TTLCache
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.memory_service import MAX_QUERY, RELEVANT
 from cogs.memory.records import Scope
 from cogs.memory.surface.page import Face, Page
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FACE_SECONDS: Final = 3600.0
-COUNT_SECONDS: Final = 5.0
 LOOKUP_SECONDS: Final = 1.0
 """How long an answer waits for names and pictures of authors."""
 REACH: Final = 4
@@ -61,7 +59,6 @@ class RecallFlow:
         self._services = services
         self._faces: TTLCache[tuple[int, int], Face] = TTLCache(maxsize=10_000, ttl=FACE_SECONDS)
         self._fetching: dict[tuple[int, int], asyncio.Task[None]] = {}
-        self._counts = KeptCounts(services.memory.stats, COUNT_SECONDS)
 
     async def page(self, interaction: Interaction, search: Search) -> Page:
         """Return the page of the answer that the user may see.
@@ -89,7 +86,6 @@ class RecallFlow:
         recall, unverified = await self._verified(_without(recall, search.related_to), search)
         shown, has_more = _slice(recall, search)
         faces = await self._look_at(guild, {result.message.author_id for result in shown})
-        awaiting = await self._awaiting(guild.id)
         allowed = await self._services.access.still_allowed(permit, {r.message.channel_id for r in shown})
         shown = [result for result in shown if result.message.channel_id in allowed]
         best = max((result.relevance for result in recall.results), default=0.0)
@@ -100,8 +96,7 @@ class RecallFlow:
             has_more=has_more,
             is_weak=best < RELEVANT and bool(shown) and not search.anyway,
             unverified=unverified,
-            awaiting=awaiting,
-            shows_counts=interaction.permissions.manage_guild,
+            is_indexing=recall.trace.unembedded > 0 or self._waits(scope),
             faces=faces,
         )
 
@@ -184,10 +179,9 @@ class RecallFlow:
             rest = rest[missing:]
         return replace(recall, results=(*head, *rest)), unverified
 
-    async def _awaiting(self, guild_id: int) -> int:
-        """Messages that are not searchable yet; what the store says is counted every few seconds only."""
-        unembedded = (await self._counts.get(guild_id)).awaiting
-        return self._services.events.waiting + self._services.memory.queue.waiting + unembedded
+    def _waits(self, scope: Scope) -> bool:
+        """Whether messages from where the asker may read are on their way into the store."""
+        return self._services.events.holds(scope) or self._services.memory.queue.holds(scope)
 
     async def _ids_around(self, scope: Scope, message_id: int) -> set[int]:
         """Follow the neighbours outwards from a message, and add what it replies to."""
