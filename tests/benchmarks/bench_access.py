@@ -20,7 +20,8 @@ import discord
 from discord.ext import commands
 
 from cogs.memory.surface.access import Audience
-from cogs.memory.surface.discord_access import COUNTED_MEMBERS, AccessRules
+from cogs.memory.surface.discord_access import AccessRules
+from cogs.memory.surface.roster import COUNTED_MEMBERS
 from tests.surface import permission_oracle as oracle
 from tests.surface.discord_access.discord_objects import guild_payload
 from tests.surface.test_access import Coverage, member_of

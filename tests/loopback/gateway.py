@@ -121,6 +121,9 @@ class Gateway:
         """How many connections were resumed so far."""
         self.refusals: list[int] = []
         """The close codes with which sessions were refused, e.g. 4014 for an intent that is not switched on."""
+        self.member_requests: list[Json] = []
+        """Every request for members of a guild, as it came."""
+        self.answers_member_requests = True
         self._open: set[Connection] = set()
         self._held: list[Change] | None = None
         world.subscribe(self._on_change)
@@ -278,6 +281,9 @@ class Gateway:
         session.dispatch("RESUMED", {})
 
     def _send_members(self, session: Session, data: Json) -> None:
+        self.member_requests.append(data)
+        if not self.answers_member_requests:
+            return
         guild = self.world.guilds.get(int(data["guild_id"]))
         if guild is None or not guild.has_bot:
             return

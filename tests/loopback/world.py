@@ -47,12 +47,15 @@ class Application:
     members_intent: bool = True
     """Whether the server members switch is on."""
     presence_intent: bool = False
+    members_intent_claimed: bool | None = None
+    """What the flags say of the server members switch; None for the truth."""
 
     @property
     def flags(self) -> int:
         """The application's flag bits."""
         content = _MESSAGE_CONTENT_LIMITED if self.message_content_intent else 0
-        return content | (_GUILD_MEMBERS_LIMITED if self.members_intent else 0)
+        claimed = self.members_intent if self.members_intent_claimed is None else self.members_intent_claimed
+        return content | (_GUILD_MEMBERS_LIMITED if claimed else 0)
 
 
 class World:

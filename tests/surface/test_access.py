@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +165,34 @@ def test_no_pair_is_proved_that_is_not_true_in_usual_guilds() -> None:
     for _ in range(3800):
         coverage.add(oracle.usual_world(rng, members=rng.choice((4, 8, 12)), channels=7))
     assert coverage.proved > 0.75 * coverage.true
+
+
+def test_proof_misses_nothing_that_holds_whoever_the_members_are() -> None:
+    """So without knowing members nothing more can be found; with all of them, nothing is missed either."""
+    rng, pairs = random.Random(33), 0
+    for _ in range(400):
+        world = oracle.chaotic_world(rng, members=rng.choice((0, 3)), channels=5)
+        if len(world.roles) <= 4:
+            always, with_named = pairs_of_all_populations(world)
+            assert allowed_pairs(world) == always
+            assert allowed_pairs(world, knows_named=True) == with_named
+            pairs += len(always)
+    assert pairs > 1000
+
+
+def pairs_of_all_populations(world: oracle.World) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """What is true even if somebody holds every set of roles there is.
+
+    The first set takes those whom overwrites name for anybody, the second for who they are.
+    """
+    others = [role for role in world.roles if role != world.id]
+    role_sets = [list(held) for size in range(len(others) + 1) for held in combinations(others, size)]
+    named = {entry.id for channel in world.channels.values() for entry in channel.overwrites if not entry.is_role}
+    anybody = {10_000 + place: oracle.Member(held) for place, held in enumerate(role_sets)}
+    populations = (anybody | {user: oracle.Member(held) for user in named} for held in role_sets)
+    always = set.intersection(*(oracle.quotable_pairs(replace(world, members=members)) for members in populations))
+    present = {user: member for user, member in world.members.items() if user in named}
+    return always, oracle.quotable_pairs(replace(world, members=anybody | present))
 
 
 def test_of_what_is_true_hardly_anything_is_missed_in_usual_guilds_of_some_size() -> None:

@@ -235,7 +235,7 @@ class Audience:
             deny,
             base,
             frozenset(member_id for member_id, (allowed, _) in members if allowed & permission),
-            frozenset(member_id for member_id, (_, denied) in members if denied & permission),
+            frozenset(member_id for member_id, (allowed, denied) in members if denied & ~allowed & permission),
         )
 
     def _sort_places(self) -> tuple[dict[int, frozenset[int]], dict[int, frozenset[int]]]:
@@ -369,8 +369,8 @@ class Audience:
     def _all_hold(self, source: Grants, readers: Readers) -> bool:
         """Whether each reader surely has one permission of the source, whatever roles he has besides."""
         denied = source.deny & ~self._unquestioned_roles
-        if not source.member_deny <= readers.settled:
-            return False
+        if not source.member_deny <= readers.settled and (readers.by_overwrite or readers.by_base):
+            return False  # whom the source shuts out may come in by some role
         if readers.by_overwrite & ~(source.allow | (0 if denied else source.base)):
             return False
         # Who comes in by base holds none of the absent roles, so a denial of those does not concern him.

@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -17,9 +18,11 @@ from discord.ext import commands
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.surface.commands.command_sync import sync_commands
 from cogs.memory.surface.failures import Failures
-from cogs.memory.surface.listeners import NO_CONTENT
+from cogs.memory.surface.listeners import NO_CONTENT, content_is_switched_on
 from cogs.memory.surface.operation.heartbeat import Heartbeat
 from cogs.memory.surface.operation.stop_signal import StopSignal, end_process
+from cogs.memory.surface.plain_rules import RuledChannel, channel_rules
+from cogs.memory.surface.roster import COUNTED_MEMBERS
 from cogs.memory.surface.services import SERVICES
 from cogs.memory.surface.texts import texts_of
 from profiles import ProfileError, SettingsError, load_settings
@@ -42,13 +45,25 @@ REFUSED: Final = (
     "Discord refuses the token: copy it again from the developer portal (your application → Bot → Reset Token) "
     "into DISCORD_TOKEN."
 )
+MEMBERS_HEARD: Final = "The server members intent is on: public answers in small servers go by who is there."
+MEMBERS_NOT_HEARD: Final = "The server members intent is off: public answers go by roles and overwrites alone."
 UNREACHABLE: Final = "Discord cannot be reached ({reason}); check the network and start again."
 
 
-def memory_intents(*, direct_messages: bool = False) -> discord.Intents:
-    """What the memory needs to hear: servers, their messages, and what those say."""
+KEPT_MEMBERS: Final = 500
+"""Members that may be cached of a server too large to count; who is needed again is asked for again."""
+
+
+def memory_intents(*, direct_messages: bool = False, members: bool = False) -> discord.Intents:
+    """What the memory needs to hear: servers, their messages, and what those say.
+
+    Args:
+        direct_messages: whether to hear those as well.
+        members: whether to hear who comes, goes and changes his roles, which is a switch in the developer portal.
+    """
     intents = discord.Intents.none()
     intents.guilds = True
+    intents.members = members
     intents.guild_messages = True
     intents.dm_messages = direct_messages
     intents.message_content = True
@@ -77,14 +92,18 @@ class MemoryBot(commands.AutoShardedBot):
         profile: how to use this machine.
         folder: where the memory is kept.
         shards: those that this process runs; None for all.
+        members: whether to hear of members, if that is switched on in the developer portal.
     """
 
-    def __init__(self, profile: MemoryProfile, folder: Path, shards: Shards | None = None) -> None:
+    def __init__(
+        self, profile: MemoryProfile, folder: Path, shards: Shards | None = None, *, members: bool = True
+    ) -> None:
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # nothing is said aloud here
         some: dict[str, Any] = {} if shards is None else {"shard_ids": list(shards.ids), "shard_count": shards.count}
         super().__init__(
             commands.when_mentioned,
-            intents=memory_intents(direct_messages=load_settings().chat_direct_messages),
+            intents=memory_intents(direct_messages=load_settings().chat_direct_messages, members=members),
+            chunk_guilds_at_startup=False,  # see `roster`
             allowed_mentions=discord.AllowedMentions.none(),
             help_command=None,
             tree_cls=MemoryTree,
@@ -101,6 +120,7 @@ class MemoryBot(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Open the memory and bring the commands up to date, before the first event."""
+        self._settle_members_intent()
         await self._open_memory()
         self._heartbeat.start()
         if self.memory_problem is not None:
@@ -115,6 +135,21 @@ class MemoryBot(commands.AutoShardedBot):
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Look for no commands in it: there are none that are written as text."""
+
+    def _settle_members_intent(self) -> None:
+        """Ask for the members intent only where it is switched on, for to ask in vain ends the connection."""
+        flags = self.application_flags
+        if self.intents.members and not (flags.gateway_guild_members or flags.gateway_guild_members_limited):
+            self._connection._intents.members = False
+        log.info(MEMBERS_HEARD if self.intents.members else MEMBERS_NOT_HEARD)
+
+    async def on_member_join(self, member: discord.Member) -> None:
+        """Keep the cache of members small."""
+        trim_members(member.guild)
+
+    async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
+        """Keep the cache of members small."""
+        trim_members(member.guild)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Answer the buttons of a memory that is not there; what the tree gets, it answers itself."""
@@ -188,11 +223,25 @@ def run_bot(
         shards: those that this process runs; None for all.
         say: gets the one sentence that tells why the bot could not start or go on; by default it goes to stderr.
     """
-    return asyncio.run(_run(token, MemoryBot(memory_profile, folder, shards), say or _to_stderr))
+    return asyncio.run(_run(token, partial(MemoryBot, memory_profile, folder, shards), say or _to_stderr))
 
 
-async def _run(token: str, bot: MemoryBot, say: Callable[[str], None]) -> int:
+async def _run(token: str, new_bot: Callable[..., MemoryBot], say: Callable[[str], None]) -> int:
     stop = StopSignal()
+    bot = new_bot()
+    running = await _until_end_or_stop(token, bot, stop)
+    refused = not stop.requested and isinstance(running.exception(), discord.PrivilegedIntentsRequired)
+    if refused and bot.intents.members and content_is_switched_on(bot.application_flags):
+        log.warning("Discord refuses an intent; trying without that of server members, which is no need")
+        running = await _until_end_or_stop(token, new_bot(members=False), stop)
+    if stop.requested:
+        log.info("Stopped as asked")
+        end_process()
+    return _exit_code(running, say)
+
+
+async def _until_end_or_stop(token: str, bot: MemoryBot, stop: StopSignal) -> asyncio.Task[None]:
+    """Run a bot until it ends, or is told to; return the task in which it ran, which is done."""
     running = asyncio.create_task(bot.start(token), name="discord")
     stopping = asyncio.create_task(stop.wait(), name="stop signal")
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -202,10 +251,17 @@ async def _run(token: str, bot: MemoryBot, say: Callable[[str], None]) -> int:
             await _close(bot, running)
     except TimeoutError:
         log.error("Closing took longer than %.0f s; what waits is taken up at the next start", DRAIN_S)
-    if stop.requested:
-        log.info("Stopped as asked")
-        end_process()
-    return _exit_code(running, say)
+    return running
+
+
+def trim_members(guild: discord.Guild) -> None:
+    """Let go of cached members of a large server, but for the bot and those that overwrites name."""
+    if len(guild._members) <= KEPT_MEMBERS or (guild.member_count or 0) <= COUNTED_MEMBERS:
+        return
+    channels = [channel_rules(channel) for channel in guild.channels if isinstance(channel, RuledChannel)]
+    named = {member_id for channel in channels for member_id in channel.member_overwrites}
+    for member in [member for member in guild.members if member != guild.me and member.id not in named]:
+        guild._remove_member(member)
 
 
 async def _close(bot: MemoryBot, running: asyncio.Task[None]) -> None:

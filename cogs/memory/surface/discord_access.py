@@ -17,7 +17,8 @@ import discord
 from cachetools import TTLCache
 
 from .access import Audience, GuildSnapshot, Permit
-from .plain_rules import RuledChannel, channel_rules, plain, role_ids, role_sets, thread_rules
+from .plain_rules import RuledChannel, channel_rules, plain, role_ids, thread_rules
+from .roster import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from discord.ext import commands
 
-    from .access import ChannelRules, ThreadRules
+    from .access import ThreadRules
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,6 @@ LOOKUP_SECONDS = 3.0
 """How long one question to Discord may take."""
 LOOKUPS_PER_QUERY = 20
 """Private threads looked up for one query, the newest first; the next query goes on from there."""
-
-COUNTED_MEMBERS = 250
-"""Largest server whose heads are counted (4 ms at worst). In larger ones the proof misses next to nothing."""
 
 _CHANGES = (
     "guild_role_create",
@@ -80,6 +78,7 @@ class AccessRules:
         self._epochs: dict[int, int] = {}
         self._learnt: dict[int, dict[int, ThreadRules]] = {}
         self._joined: TTLCache[tuple[int, int], bool] = TTLCache(maxsize=50_000, ttl=MEMBERSHIP_SECONDS)
+        self._roster = Roster(bot, on_learnt=self._begin_epoch)
 
     # What the surface asks.
 
@@ -108,6 +107,7 @@ class AccessRules:
         known, asker = self._asker(guild, member)
         if known is None or asker is None:
             return _refusal(guild, member, target, public=True)
+        await self._roster.learn(known, self.audience(known).snapshot.channels.values())
         # Of all private threads only the target itself can be a source.
         undecided = self.audience(known).undecided_private_threads(plain(asker)) & {target}
         joined = await self._look_up_threads(known, asker.id, undecided)
@@ -175,6 +175,7 @@ class AccessRules:
         """Stop following the changes and forget everything."""
         for event, listener in self._listeners().items():
             self._bot.remove_listener(listener, f"on_{event}")
+        self._roster.close()
         self._kept.clear()
         self._learnt.clear()
         self._joined.clear()
@@ -252,7 +253,7 @@ class AccessRules:
             if isinstance(channel, RuledChannel) and (only is None or channel.id in only)
         }
         own_role = guild.self_role
-        named = self._named_members(guild, channels.values())
+        named = self._roster.named(guild, channels.values())
         return GuildSnapshot(
             guild_id=guild.id,
             owner_id=guild.owner_id,
@@ -260,30 +261,11 @@ class AccessRules:
             channels=channels,
             threads=threads,
             named_members=named,
-            role_sets=self._role_sets(guild, named) if counts_heads else None,
+            role_sets=self._roster.role_sets(guild, named) if counts_heads else None,
             bot_id=self._bot.user.id if self._bot.user else None,
             bot_role_id=own_role.id if own_role else None,
             epoch=self.epoch(guild.id),
         )
-
-    def _named_members(
-        self, guild: discord.Guild, channels: Iterable[ChannelRules]
-    ) -> dict[int, frozenset[int] | None]:
-        if not self._bot.intents.members:
-            return {}
-        named = {
-            member_id: guild.get_member(member_id) for channel in channels for member_id in channel.member_overwrites
-        }
-        complete = guild.chunked
-        return {
-            member_id: role_ids(member) if member else None for member_id, member in named.items() if member or complete
-        }
-
-    def _role_sets(self, guild: discord.Guild, named: Iterable[int]) -> frozenset[frozenset[int]] | None:
-        """Every set of roles that a member holds, but for those named, the owner and the bot; None if not known."""
-        if not (self._bot.intents.members and guild.chunked and len(guild.members) <= COUNTED_MEMBERS):
-            return None
-        return role_sets(guild, {*named, guild.owner_id, self._bot.user.id if self._bot.user else None})
 
     def _threads(self, guild: discord.Guild) -> dict[int, ThreadRules]:
         return {**self.learnt_threads(guild.id), **{thread.id: thread_rules(thread) for thread in guild.threads}}
@@ -293,10 +275,6 @@ class AccessRules:
         guild = self._bot.get_guild(guild_id)
         return None if guild is None or guild.unavailable else guild
 
-    def _live_member(self, guild: discord.Guild, member_id: int) -> discord.Member | None:
-        """Return the member from the cache, if the bot is told of changes to members: else the cache goes stale."""
-        return guild.get_member(member_id) if self._bot.intents.members else None
-
     def _asker(
         self, guild: discord.Guild | None, member: discord.Member | discord.User | None
     ) -> tuple[discord.Guild | None, discord.Member | None]:
@@ -304,8 +282,8 @@ class AccessRules:
         known = None if guild is None else self._known_guild(guild.id)
         if known is None or not isinstance(member, discord.Member) or member.guild.id != known.id:
             return known, None
-        live = self._live_member(known, member.id)
-        if live is None and self._bot.intents.members and known.chunked:
+        live = self._roster.live(known, member.id)
+        if live is None and self._roster.is_complete(known):
             return known, None
         return known, live or member
 
@@ -316,7 +294,7 @@ class AccessRules:
         guild = self._known_guild(guild_id)
         if guild is None:
             return None
-        live = self._live_member(guild, member_id)
+        live = self._roster.live(guild, member_id)
         if live is not None:
             return live
         try:

@@ -157,8 +157,7 @@ class MemoryListeners(commands.Cog):
         """Find out which servers were left while the bot was off, and whether it may read what is written."""
         bot = self.services.bot
         await self._try(self.departures.look(guild.id for guild in bot.guilds))
-        flags = bot.application_flags
-        if not (flags.gateway_message_content or flags.gateway_message_content_limited):
+        if not content_is_switched_on(bot.application_flags):
             log.error(NO_CONTENT)
 
     def _parent(self, message: discord.Message) -> int | None:
@@ -184,6 +183,11 @@ class MemoryListeners(commands.Cog):
             await step
         except StoreError as error:
             log.error("A server's coming or going was not noted: %s", error)
+
+
+def content_is_switched_on(flags: discord.ApplicationFlags) -> bool:
+    """Whether the developer portal lets the application read what is written."""
+    return flags.gateway_message_content or flags.gateway_message_content_limited
 
 
 def _says_the_same(before: discord.Message | None, after: discord.Message) -> bool:

@@ -35,6 +35,7 @@ async def test_the_program_remembers_over_restarts_and_ends_with_zero(tmp_path: 
         assert "broken since tuesday" in second.text
         assert len(server.calls("PUT", "/applications/*/commands")) == 1
         assert await bot.terminate() == 0
+        assert "members intent is on" in bot.output
         assert "Traceback" not in bot.output
 
 
@@ -98,7 +99,9 @@ async def test_the_program_shows_nobody_what_he_may_not_read_or_what_is_gone(tmp
 
 
 async def test_two_shards_share_one_memory_and_keep_their_servers_apart(tmp_path: Path) -> None:
+    """And nobody has switched on the server members intent, which the bot can do without."""
     world = World()
+    world.application.members_intent = False
     async with LoopbackDiscord(world) as server:
         server.gateway.shards = 2
         houses = [world.guild(name, shard=(shard, 2)) for shard, name in enumerate(("Tea House", "Coffee House"))]
@@ -111,6 +114,7 @@ async def test_two_shards_share_one_memory_and_keep_their_servers_apart(tmp_path
             second = await recall(server, people[1], rooms[1], "where is the key?", "in the pot")
             assert "in the pot" not in first.text
             assert "under the mat" not in second.text
+            assert "members intent is off" in bot.output
             assert await bot.terminate() == 0
 
 
@@ -145,6 +149,20 @@ async def test_a_token_that_is_refused_ends_with_one_sentence(tmp_path: Path) ->
         await bot.start(wait=False)
         assert await bot.wait() == 1
         assert "refuses the token" in bot.lines[-1]
+        assert "Traceback" not in bot.output
+
+
+async def test_members_intent_that_is_refused_after_all_is_done_without(tmp_path: Path) -> None:
+    world = new_world()
+    world.application.members_intent, world.application.members_intent_claimed = False, True
+    [guild] = world.guilds.values()
+    ada = next(m for m in guild.members.values() if m.user.name == "ada")
+    general = next(c for c in guild.channels.values() if c.name == "general")
+    async with LoopbackDiscord(world) as server, BotProcess(server, tmp_path) as bot:
+        general.post(ada, "the samovar is broken since tuesday")
+        await recall(server, ada, general, "what about the samovar?", "since tuesday")
+        assert server.gateway.refusals == [4014]
+        assert await bot.terminate() == 0
         assert "Traceback" not in bot.output
 
 
