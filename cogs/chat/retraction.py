@@ -13,8 +13,8 @@ from cachetools import TTLCache
 
 from cogs.chat.texts import chat_texts_for
 from cogs.memory.exceptions import StoreError
+from cogs.memory.surface.answers import NOBODY
 from cogs.memory.surface.operation.shards import shards_of
-from cogs.memory.surface.presenter import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

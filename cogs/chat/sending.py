@@ -14,8 +14,9 @@ from discord.utils import format_dt
 from cogs.chat.reply_flow import Draft, named_sources
 from cogs.chat.splitting import MESSAGE_LIMIT, split_reply
 from cogs.memory.records import QuotingReply
+from cogs.memory.surface.answers import NOBODY
 from cogs.memory.surface.markup import cut, escape
-from cogs.memory.surface.presenter import NOBODY, jump_url
+from cogs.memory.surface.presenter import jump_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

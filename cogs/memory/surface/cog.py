@@ -14,8 +14,9 @@ from cogs.memory.context_builder import estimate_tokens
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.memory_service import check_query
 from cogs.memory.natural_dates import parse_span
+from cogs.memory.surface.answers import edit
 from cogs.memory.surface.conversion import to_stored
-from cogs.memory.surface.presenter import NOBODY, heading, page_embeds
+from cogs.memory.surface.presenter import heading, page_embeds
 from cogs.memory.surface.recall.memory_button import COG_NAME
 from cogs.memory.surface.recall.recall_buttons import BUTTONS, page_view
 from cogs.memory.surface.recall.recall_flow import RecallFlow, question_from
@@ -183,11 +184,11 @@ class MemoryCog(commands.Cog, name=COG_NAME):
         """Fill the answer, which is deferred already, with a page."""
         texts = texts_of(interaction)
         page = await self.flow.page(interaction, search)
-        await interaction.edit_original_response(
+        await edit(
+            interaction,
             content=heading(page.search, texts, interaction.guild_id),
             embeds=page_embeds(page, texts),
             view=page_view(page, texts),
-            allowed_mentions=NOBODY,
         )
 
     async def cog_app_command_error(self, interaction: Interaction, error: app_commands.AppCommandError) -> None:

@@ -11,6 +11,7 @@ import discord
 from discord import app_commands
 
 from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.surface.answers import NOBODY, edit
 from cogs.memory.surface.texts import texts_of
 
 if TYPE_CHECKING:
@@ -92,15 +93,12 @@ def _is_too_late(error: BaseException) -> bool:
 
 async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
     """Answer an interaction with a sentence that only its user sees, whatever it was answered with so far."""
-    nobody = discord.AllowedMentions.none()
     response = interaction.response
     if interaction.type is discord.InteractionType.autocomplete:
         return
     if not response.is_done():
-        await response.send_message(sentence, ephemeral=True, allowed_mentions=nobody)
+        await response.send_message(sentence, ephemeral=True, allowed_mentions=NOBODY)
     elif response.type is discord.InteractionResponseType.deferred_channel_message:
-        await interaction.edit_original_response(
-            content=sentence, embeds=[], attachments=[], view=None, allowed_mentions=nobody
-        )
+        await edit(interaction, content=sentence, embeds=[], attachments=[], view=None)
     else:
-        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=nobody)
+        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=NOBODY)

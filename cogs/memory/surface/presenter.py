@@ -27,8 +27,6 @@ MAX_TEXT: Final = 1200
 """Characters of one result: a page is skimmed, the message itself is a click away."""
 MAX_HEADING: Final = 1000
 """Characters of the question shown above the answer."""
-NOBODY: Final = discord.AllowedMentions.none()
-"""Given with every message that is sent."""
 COLOUR: Final = discord.Colour(0x5865F2)
 _HEADING: Final = re.compile(r"🔎 \*\*(?P<query>.*)\*\*")
 _AVATARS: Final = "https://cdn.discordapp.com/embed/avatars/{number}.png"

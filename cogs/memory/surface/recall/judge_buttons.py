@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import discord
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.surface.presenter import NOBODY
+from cogs.memory.surface.answers import edit
 from cogs.memory.surface.recall.judgements import Judgement
 from cogs.memory.surface.recall.memory_button import MemoryButton, query_of, take_turn
 from cogs.memory.surface.recall.search_state import ID, encode_id
@@ -89,4 +89,4 @@ async def _judge(interaction: Interaction, cog: MemoryCog, message_id: int, *, g
         raise InvalidQuery(texts.gone)
     judgement = Judgement(query, message_id, found.centre.channel_id, interaction.user.id, good)
     count = await cog.services.judgements.add(interaction.guild_id, judgement)
-    await interaction.edit_original_response(content=texts.judged.format(count=f"{count:,}"), allowed_mentions=NOBODY)
+    await edit(interaction, content=texts.judged.format(count=f"{count:,}"))

@@ -9,7 +9,8 @@ import discord
 
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.relevance import RELEVANT
-from cogs.memory.surface.presenter import NOBODY, conversation_embed, heading, query_in, result_embeds
+from cogs.memory.surface.answers import NOBODY, edit
+from cogs.memory.surface.presenter import conversation_embed, heading, query_in, result_embeds
 from cogs.memory.surface.recall.judge_buttons import JudgeButton, JudgeMenu
 from cogs.memory.surface.recall.memory_button import MemoryButton, query_of
 from cogs.memory.surface.recall.search_state import ID, STATE, Search, encode_id
@@ -76,7 +77,7 @@ class ShareButton(MemoryButton, template=rf"memory:share:(?P<state>{STATE})"):
         shown = [replace(result, duplicates=0) for result in page.results if result.message.channel_id in allowed]
         hidden = [result for result in page.results if result.message.channel_id not in allowed]
         if not shown or (_is_relevant(hidden) and not _is_relevant(shown)):  # what is left is not what was asked for
-            await interaction.edit_original_response(content=texts.not_shareable)
+            await edit(interaction, content=texts.not_shareable)
             return
         public = texts_for(interaction.guild_locale)
         head = public.shared_by.format(user=interaction.user.mention)
@@ -86,7 +87,7 @@ class ShareButton(MemoryButton, template=rf"memory:share:(?P<state>{STATE})"):
         embeds = result_embeds(shown, page.faces, public, query=self.search.query)
         await _send_publicly(interaction, head, embeds)
         told = texts.shared_some.format(count=len(shown), total=len(page.results))
-        await interaction.edit_original_response(content=texts.shared if len(shown) == len(page.results) else told)
+        await edit(interaction, content=texts.shared if len(shown) == len(page.results) else told)
 
 
 class AroundButton(MemoryButton, template=rf"memory:around:(?P<id>{ID})"):
@@ -108,14 +109,14 @@ class AroundButton(MemoryButton, template=rf"memory:around:(?P<id>{ID})"):
         texts = texts_of(interaction)
         found = await cog.flow.conversation(interaction, self.message_id)
         if found is None:
-            await interaction.edit_original_response(content=texts.gone)
+            await edit(interaction, content=texts.gone)
             return
         query = query_of(interaction)
-        await interaction.edit_original_response(
+        await edit(
+            interaction,
             content=heading(Search(query), texts) if query else None,
             embed=conversation_embed(found.around, found.centre, found.face, texts),
             view=conversation_view(found, query, texts),
-            allowed_mentions=NOBODY,
         )
 
 
@@ -140,15 +141,15 @@ class ShareMessageButton(MemoryButton, template=rf"memory:share-one:(?P<id>{ID})
         texts, public = texts_of(interaction), texts_for(interaction.guild_locale)
         found = await cog.flow.conversation(interaction, self.message_id)
         if found is None:
-            await interaction.edit_original_response(content=texts.gone)
+            await edit(interaction, content=texts.gone)
             return
         if not await cog.flow.for_everybody(interaction, [found.centre]):
-            await interaction.edit_original_response(content=texts.not_shareable)
+            await edit(interaction, content=texts.not_shareable)
             return
         head = public.shared_by.format(user=interaction.user.mention)
         embed = conversation_embed(found.around, found.centre, found.face, public)
         await _send_publicly(interaction, head, [embed])
-        await interaction.edit_original_response(content=texts.shared)
+        await edit(interaction, content=texts.shared)
 
 
 BUTTONS: Final = (PageButton, ShareButton, AroundButton, ShareMessageButton, JudgeButton, JudgeMenu)
