@@ -91,7 +91,8 @@ def _fail(request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
     if isinstance(fault, RateLimited):
         call.status = 429
         if not fault.via:
-            return web.Response(status=429, text="error code: 1015")
+            headers = {"Retry-After": str(fault.retry_after)}
+            return web.Response(status=429, text="error code: 1015", headers=headers)
         scope = {"X-RateLimit-Global": "true"} if fault.everywhere else {"X-RateLimit-Scope": "user"}
         body = {"message": "You are being rate limited.", "retry_after": fault.retry_after, "global": fault.everywhere}
         return _json(429, body, {"Via": "1.1 google", "Retry-After": str(fault.retry_after), **scope})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import discord
 import pytest
 
 from cogs.memory.exceptions import Busy
 from cogs.memory.surface.guild_settings import GuildSettings, GuildSettingsStore
 from cogs.memory.surface.history import places as history_places
 from cogs.memory.surface.history.backfill_progress import RunState
+from cogs.memory.surface.history.discord_requests import DiscordUnwell, Requests
 from tests.loopback import Drop, LoopbackDiscord, Permission, RateLimited, Status, World, deny
 
 from .history_house import bot_on
@@ -70,6 +73,28 @@ async def test_470_messages_arrive_once_through_faults_and_a_stop_in_the_middle(
         assert not discord.faults.pending
         assert len({query.get("before") for query in pages}) == 5
         assert discord.backend.unsupported == []
+
+
+@pytest.mark.parametrize(("wish", "asked"), [("0.01", 2), ("soon", 2), ("86400", 1)])
+async def test_a_ban_is_respected_for_as_long_as_it_says(wish: str, asked: int) -> None:
+    """A short one is waited for; after a long one the channel is left alone for a while."""
+    answer: Any = SimpleNamespace(status=429, reason="Too Many Requests", headers={"Retry-After": wish})
+    calls = 0
+
+    async def refused_once() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise discord.HTTPException(answer, "error code: 1015")
+        return True
+
+    requests = Requests(0.0, first_backoff_s=0.01)
+    if asked == 1:
+        with pytest.raises(DiscordUnwell):
+            await requests.ask(refused_once)
+    else:
+        assert await requests.ask(refused_once)
+    assert calls == asked
 
 
 async def test_a_page_whose_checkpoint_was_lost_is_read_again_and_stored_once(open_memory: OpenMemory) -> None:

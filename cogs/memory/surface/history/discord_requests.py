@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -115,13 +116,23 @@ class Requests:
             except (aiohttp.ClientError, OSError, discord.RateLimited) as error:  # TimeoutError is an OSError
                 failure = error
             log.info("Request %d of %d for history failed (%s)", attempt + 1, ATTEMPTS, type(failure).__name__)
+            wish = _wish(failure)
+            if wish > LONGEST_BACKOFF_S:
+                break
             if attempt + 1 < ATTEMPTS:
-                await asyncio.sleep(self._backoff(attempt))
+                await asyncio.sleep(max(wish, self._backoff(attempt)))
         raise DiscordUnwell("Discord keeps failing; the history is read further in a few minutes.")
 
     def _backoff(self, attempt: int) -> float:
         longest = min(LONGEST_BACKOFF_S, self._first_backoff_s * (1 << attempt))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 # spreads load, guards nothing
+
+
+def _wish(error: BaseException) -> float:
+    """Return for how many seconds Discord, or the proxy in front of it, wishes not to be asked."""
+    response = error.response if isinstance(error, discord.HTTPException) else None
+    wish = "" if response is None else response.headers.get("Retry-After", "")
+    return float(wish) if re.fullmatch(r"\d{1,9}(\.\d+)?", wish) else 0.0
 
 
 def refusal(error: discord.HTTPException) -> DiscordRequestError:
