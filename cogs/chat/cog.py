@@ -139,7 +139,8 @@ class ChatCog(commands.Cog):
                 await page.say((texts.help if guild else texts.help_direct).format(flag=FLAG))
             return
         async with _typing(message.channel):
-            permit = await surface.access.public(guild, message.author, message.channel.id)
+            author = await surface.access.author_of(message)
+            permit = await surface.access.public(guild, author, message.channel.id)
             order = await self._order(message, request, settings, permit, texts)
             if guild is not None and order.provider is not self.services.providers.quoting:
                 self.services.counters.begin(guild.id)

@@ -40,12 +40,13 @@ class ChannelReaders:
 
     async def may_see(self, messages: Sequence[StoredMessage]) -> bool:
         """Look in the store, then at the rules of this moment. Nothing kept is trusted."""
-        guild, author, place = self._message.guild, self._message.author, self._message.channel.id
+        guild, place = self._message.guild, self._message.channel.id
         if guild is None:
             return False
         channels = frozenset(message.channel_id for message in messages)
         rows = await self._services.memory.store.load(Scope(guild.id, channels), [message.id for message in messages])
         if any(m.id not in rows or rows[m.id].message.content != m.content for m in messages):
             return False
+        author = await self._services.access.author_of(self._message)
         permit = await self._services.access.public(guild, author, place)
         return channels == await self._services.access.still_allowed(permit, channels)

@@ -289,6 +289,12 @@ class AccessRules:
 
     # What only Discord can say.
 
+    async def author_of(self, message: discord.Message) -> discord.Member | None:
+        """Return who wrote a message on a server, who must be a member; one that was fetched does not say it."""
+        if message.guild is None or isinstance(message.author, discord.Member):
+            return message.author if isinstance(message.author, discord.Member) else None
+        return await self.present_member(message.guild.id, message.author.id)
+
     async def present_member(self, guild_id: int, member_id: int) -> discord.Member | None:
         """Return a member as he is now; ``None`` if he is not one, or nobody can tell."""
         guild = self._known_guild(guild_id)

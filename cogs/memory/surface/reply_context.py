@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import discord
-
 from cogs.memory.context_builder import MemoryContext, estimate_tokens
 from cogs.memory.records import Scope
 from cogs.memory.surface.conversion import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import discord
 
     from cogs.memory.surface.access import Permit
     from cogs.memory.surface.services import SurfaceServices
@@ -60,9 +60,7 @@ class ReplyContexts:
         if guild is None or await self._services.settings.is_opted_out(guild.id, message.author.id):
             return MemoryContext.nothing("not allowed")
         settings = await self._services.settings.get(guild.id)
-        author: discord.Member | discord.User | None = message.author
-        if not isinstance(author, discord.Member):  # a message that was fetched, not heard
-            author = await self._services.access.present_member(guild.id, message.author.id)
+        author = await self._services.access.author_of(message)
         permit = await self._services.access.public(guild, author, message.channel.id)
         question = self._question(message) if query is None else query
         left_out, channels = {message.id, *exclude}, permit.channel_ids
