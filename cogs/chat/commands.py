@@ -135,6 +135,7 @@ class ChatCommands(commands.Cog):
         else:
             await answer(interaction, await self._choose(interaction, chosen))
 
+    @app_commands.check(require_guild_admin)  # the command's own checks are not asked while one types
     async def suggest(self, _: Interaction, typed: str) -> list[app_commands.Choice[str]]:
         """Offer the providers that there are."""
         names = [name for name in self._services.providers.names if typed.casefold() in name.casefold()]

@@ -100,6 +100,8 @@ async def test_a_provider_that_is_not_there_is_refused_and_one_that_has_gone_is_
 async def test_providers_are_offered_while_one_types(house: ChatHouse) -> None:
     offered = await house.discord.autocomplete(house.mod, house.general, "chat provider", "name", name="open")
     assert [value for _, value in offered] == [REMOTE]
+    house.discord.commands.enforce_visibility = False
+    assert await house.discord.autocomplete(house.ada, house.general, "chat provider", "name", name="open") == []
 
 
 async def test_spent_replies_leave_the_quotes(house: ChatHouse) -> None:
