@@ -15,7 +15,7 @@ from .events import Intent, guild_create_json, render
 from .payloads import member_json, user_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .errors import Json
     from .guilds import Guild
@@ -41,9 +41,11 @@ class Session:
     sent: list[tuple[int, str, Json]] = field(default_factory=list)
     """(sequence number, event, data) of everything dispatched, for resuming and for tests to look at."""
     connection: Connection | None = None
+    rewrite: Callable[[str, Json], Json] = lambda _, data: data
 
     def dispatch(self, event: str, data: Json) -> None:
         """Send an event now, or keep it for a resume when nobody is connected."""
+        data = self.rewrite(event, data)
         self.sequence += 1
         self.sent.append((self.sequence, event, data))
         if self.connection is not None:
@@ -95,8 +97,11 @@ class Connection:
         await barrier
 
     def finish(self) -> None:
-        """Let the writer end."""
+        """Let the writer end, and who waits for a heartbeat."""
         self._outgoing.put_nowait(None)
+        for barrier in self._barriers:
+            if not barrier.done():
+                barrier.set_exception(ConnectionError("the bot's connection ended"))
 
     def abort(self) -> None:
         """Cut the TCP connection without a close frame."""
@@ -124,6 +129,8 @@ class Gateway:
         self.member_requests: list[Json] = []
         """Every request for members of a guild, as it came."""
         self.answers_member_requests = True
+        self.rewrite: Callable[[str, Json], Json] = lambda _, data: data
+        """Turns the data of each event into what is sent; for what Discord may leave out."""
         self._open: set[Connection] = set()
         self._held: list[Change] | None = None
         world.subscribe(self._on_change)
@@ -227,7 +234,7 @@ class Gateway:
             return
         self.identifies += 1
         self._discard(shard)
-        session = Session(secrets.token_hex(8), shard, data["intents"], connection=connection)
+        session = Session(secrets.token_hex(8), shard, data["intents"], connection=connection, rewrite=self.rewrite)
         self.sessions[session.id] = session
         connection.session = session
         guilds = [each for each in self.world.guilds.values() if each.has_bot and session.has(each)]

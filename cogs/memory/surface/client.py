@@ -16,7 +16,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from cogs.memory.exceptions import MemoryCogError
-from cogs.memory.surface.commands.command_sync import sync_commands
+from cogs.memory.surface.commands.command_sync import CommandSync
 from cogs.memory.surface.failures import Failures
 from cogs.memory.surface.listeners import NO_CONTENT, content_is_switched_on
 from cogs.memory.surface.operation.heartbeat import Heartbeat
@@ -47,6 +47,12 @@ REFUSED: Final = (
 )
 MEMBERS_HEARD: Final = "The server members intent is on: public answers in small servers go by who is there."
 MEMBERS_NOT_HEARD: Final = "The server members intent is off: public answers go by roles and overwrites alone."
+CLOSED: Final = (
+    "Discord has ended the connection for good (close code {code}); start again, and if it says 4010 or 4011, with the "
+    "number of shards that Discord asks for."
+)
+AUTHENTICATION_FAILED: Final = 4004
+"""The gateway's close code for a token that is not, or no longer, good."""
 UNREACHABLE: Final = "Discord cannot be reached ({reason}); check the network and start again."
 
 
@@ -116,6 +122,7 @@ class MemoryBot(commands.AutoShardedBot):
         """Why there is no memory at the moment."""
         self._asked = asyncio.Event()
         self._reopening: asyncio.Task[None] | None = None
+        self._command_sync = CommandSync(self)
         self._heartbeat = Heartbeat(self, folder)
 
     async def setup_hook(self) -> None:
@@ -130,6 +137,7 @@ class MemoryBot(commands.AutoShardedBot):
         """Leave Discord and let go of the memory."""
         if self._reopening is not None:
             self._reopening.cancel()
+        self._command_sync.close()
         await self._heartbeat.close()
         await super().close()
 
@@ -183,7 +191,7 @@ class MemoryBot(commands.AutoShardedBot):
             return
         self.memory_problem = None
         await self.load_extension("cogs.chat")
-        await sync_commands(self)
+        await self._command_sync.start()
         # What the libraries and models are made of stays: to look through half a million objects for garbage again and
         # again stops everything for up to half a second each time.
         gc.collect()
@@ -290,8 +298,11 @@ def _sentence(error: BaseException) -> str | None:
     """What the operator can do about an error; ``None`` if nothing."""
     if isinstance(error, commands.ExtensionFailed):
         error = error.original
-    if isinstance(error, discord.LoginFailure):
+    code = error.code if isinstance(error, discord.ConnectionClosed) else 0
+    if isinstance(error, discord.LoginFailure) or code == AUTHENTICATION_FAILED:
         return REFUSED
+    if code:
+        return CLOSED.format(code=code)
     if isinstance(error, discord.PrivilegedIntentsRequired):
         return NO_CONTENT
     if isinstance(error, (MemoryCogError, ProfileError, SettingsError)):

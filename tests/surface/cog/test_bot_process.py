@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.loopback import BotProcess, Hold, LoopbackDiscord, Permission, World, deny
+from tests.loopback import BotProcess, Drop, Hold, LoopbackDiscord, Permission, RateLimited, Status, World, deny
 
 from .tea_house import new_world, recall
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from tests.loopback import Channel, Member
 
@@ -150,6 +151,58 @@ async def test_a_token_that_is_refused_ends_with_one_sentence(tmp_path: Path) ->
         assert await bot.wait() == 1
         assert "refuses the token" in bot.lines[-1]
         assert "Traceback" not in bot.output
+
+
+OPTIONAL = {
+    "INTERACTION_CREATE": (
+        "app_permissions authorizing_integration_owners context entitlements guild guild_locale locale"
+    ),
+    "MESSAGE_CREATE": "member components reactions nonce",
+    "GUILD_CREATE": "threads presences voice_states stage_instances guild_scheduled_events soundboard_sounds large",
+}
+"""What Discord may leave out, or once did."""
+
+
+def barely(event: str, data: dict[str, Any]) -> dict[str, Any]:
+    left_out = {"nick", "global_name", "topic", "premium_since", *OPTIONAL.get(event, "").split()}
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: cut(each) for key, each in value.items() if key not in left_out}
+        return [cut(each) for each in value] if isinstance(value, list) else value
+
+    # What is not on the outermost level keeps its "guild" and "member".
+    return {key: value if key == "data" else cut(value) for key, value in data.items() if key not in left_out}
+
+
+async def test_a_discord_that_says_little_and_fails_often_is_put_up_with(tmp_path: Path) -> None:
+    """Until it refuses the token, which ends the program with a sentence."""
+    world = new_world()
+    [guild] = world.guilds.values()
+    ada, mod = (next(m for m in guild.members.values() if m.user.name == name) for name in ("ada", "mod"))
+    general = next(c for c in guild.channels.values() if c.name == "general")
+    for number in range(120):
+        general.post(ada, f"story {number} about the fox and {number} hens")
+    async with LoopbackDiscord(world) as server:
+        server.gateway.rewrite = barely
+        server.faults.add("PATCH", "/webhooks/*/*/messages/@original", Status(404))
+        server.faults.add("GET", "/channels/*/messages", RateLimited(via=False), Status(500), Status(503), Drop())
+        async with BotProcess(server, tmp_path) as bot:
+            general.post(ada, "the samovar is broken since tuesday")
+            await recall(server, ada, general, "what about the samovar?", "since tuesday")
+            assert "went wrong" not in (await server.slash(mod, general, "memory privacy")).text
+            general.post(mod, f"<@{world.bot.id}> what about the samovar?")
+            await server.until(
+                lambda: any(each.author is world.bot and "tuesday" in each.content for each in general.history(5))
+            )
+            await bot.line("back-fill of guild .* is done")
+            assert not server.faults.pending
+            server.gateway.token = "another one"
+            await server.gateway.drop()
+            assert await bot.wait() == 1
+            assert "refuses the token" in bot.lines[-1]
+            assert "Traceback" not in bot.output
+            assert "Ignoring exception" not in bot.output
 
 
 async def test_members_intent_that_is_refused_after_all_is_done_without(tmp_path: Path) -> None:

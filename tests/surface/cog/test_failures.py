@@ -11,9 +11,9 @@ import discord
 import pytest
 from discord.ext import commands
 
-from cogs.memory.surface.commands.command_sync import sync_commands
+from cogs.memory.surface.commands.command_sync import CommandSync, sync_commands
 from profiles import load_profile
-from tests.loopback import Delay, Hold, LoopbackDiscord
+from tests.loopback import Delay, Hold, LoopbackDiscord, Status
 
 from .tea_house import bot_on, new_world
 
@@ -172,6 +172,19 @@ async def test_commands_are_sent_only_when_they_changed(house: TeaHouse) -> None
     sent = house.discord.calls("PUT", "/applications/*/commands")[-1].json
     recall = next(command for command in sent if command["name"] == "recall")
     assert recall["description_localizations"]["de"] == "Findet, was auf diesem Server gesagt wurde"
+
+
+async def test_commands_that_discord_does_not_take_are_sent_again(
+    house: TeaHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sync_commands(house.bot)
+    house.bot.tree.remove_command("Find related", type=discord.AppCommandType.message)
+    house.discord.faults.add("PUT", "/applications/*/commands", Status(503), Status(400))
+    sync = CommandSync(house.bot, first_pause_s=0.01)
+    await sync.start()
+    await house.discord.until(lambda: len(house.discord.commands.registered()) == 2)
+    sync.close()
+    assert caplog.text.count("Discord did not take the commands") == 2
 
 
 async def test_unloading_takes_everything_back_and_loading_brings_it_again(house: TeaHouse, tmp_path: Path) -> None:

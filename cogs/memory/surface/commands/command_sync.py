@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
+import discord
+
+from cogs.memory.exceptions import StoreError
 from cogs.memory.surface.operation.shards import shards_of
 from cogs.memory.surface.services import SERVICES
 
@@ -17,6 +22,52 @@ log = logging.getLogger(__name__)
 
 SYNCED_KEY: Final = "synced-commands"
 """Setting of guild 0: the application and the fingerprint of the commands that it has."""
+
+
+FIRST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 3600.0
+_NOT_TAKEN: Final = (discord.DiscordException, aiohttp.ClientError, OSError)
+
+
+class CommandSync:
+    """Sends the commands; as long as Discord does not take them, those that it has go on working.
+
+    Args:
+        bot: with the memory's extension loaded.
+        first_pause_s: seconds before the second attempt; each further pause is twice as long.
+    """
+
+    def __init__(self, bot: Bot, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
+        self._bot = bot
+        self._pause_s = first_pause_s
+        self._again: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Try once now, and if need be later until it succeeds. Raises StoreError."""
+        try:
+            await sync_commands(self._bot)
+        except _NOT_TAKEN as error:
+            self._note(error)
+            self._again = asyncio.create_task(self._try_again(), name="command sync")
+
+    def close(self) -> None:
+        """Try no more."""
+        if self._again is not None:
+            self._again.cancel()
+
+    async def _try_again(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
+            try:
+                await sync_commands(self._bot)
+            except (*_NOT_TAKEN, StoreError) as error:
+                self._note(error)
+            else:
+                return
+
+    def _note(self, error: Exception) -> None:
+        log.error("Discord did not take the commands (%s); tried again in %.0f s", error, self._pause_s)
 
 
 async def sync_commands(bot: Bot, *, force: bool = False) -> bool:
