@@ -52,6 +52,21 @@ async def test_every_command_is_known_to_discord(house: MemoryHouse) -> None:
     assert set(house.discord.commands.visible_paths(house.admin, house.general)) == paths
 
 
+async def test_commands_that_are_not_for_everyone_say_so_in_the_menu(house: MemoryHouse) -> None:
+    described: dict[str, str] = {}
+
+    def walk(option: dict[str, Any], path: str) -> None:
+        described[path] = option["description"]
+        for part in option.get("options", ()):
+            if part["type"] <= 2:  # a sub-command or a group of them
+                walk(part, f"{path} {part['name']}".removeprefix("memory "))
+
+    [group] = house.discord.commands.registered()
+    walk(group, "memory")
+    assert {path for path, text in described.items() if text.startswith("Admins: ")} == set(ADMIN_COMMANDS)
+    assert {path for path, text in described.items() if text.startswith("For the bot's owner: ")} == set(OWNER_COMMANDS)
+
+
 async def test_admin_commands_are_refused_to_members_and_change_nothing(house: MemoryHouse) -> None:
     await house.say(house.admin, "tea is at five", age=timedelta(days=9))
     for path, options in ADMIN_COMMANDS.items():

@@ -73,22 +73,26 @@ class AdminCommands:
     def add_to(self, memory: app_commands.Group, forget: app_commands.Group, channels: app_commands.Group) -> None:
         """Add the commands to ``/memory``, ``/memory forget`` and ``/memory channels``, each with its check."""
         commands: list[app_commands.Command[Any, ..., None]] = [
-            memory.command(name="status", description=locale_str("What is stored of this server"))(self.status),
-            memory.command(name="retention", description=locale_str("How long messages are kept"))(self.retention),
-            memory.command(name="reset-settings", description=locale_str("Undo all settings of this server"))(
+            memory.command(name="status", description=locale_str("Admins: what is stored of this server"))(self.status),
+            memory.command(name="retention", description=locale_str("Admins: how long messages are kept"))(
+                self.retention
+            ),
+            memory.command(name="reset-settings", description=locale_str("Admins: undo all settings of this server"))(
                 self.reset_settings
             ),
-            channels.command(name="allow", description=locale_str("Remember a channel"))(self.allow),
-            channels.command(name="deny", description=locale_str("Never remember a channel"))(self.deny),
-            channels.command(name="clear", description=locale_str("Remember all channels again"))(self.clear),
-            channels.command(name="list", description=locale_str("Which channels are remembered"))(self.list_channels),
-            forget.command(name="user", description=locale_str("Erase all that is stored of a person"))(
+            channels.command(name="allow", description=locale_str("Admins: remember a channel"))(self.allow),
+            channels.command(name="deny", description=locale_str("Admins: never remember a channel"))(self.deny),
+            channels.command(name="clear", description=locale_str("Admins: remember all channels again"))(self.clear),
+            channels.command(name="list", description=locale_str("Admins: which channels are remembered"))(
+                self.list_channels
+            ),
+            forget.command(name="user", description=locale_str("Admins: erase all that is stored of a person"))(
                 self.forget_user
             ),
-            forget.command(name="channel", description=locale_str("Erase all that is stored from a channel"))(
+            forget.command(name="channel", description=locale_str("Admins: erase all that is stored from a channel"))(
                 self.forget_channel
             ),
-            forget.command(name="server", description=locale_str("Erase all that is stored of this server"))(
+            forget.command(name="server", description=locale_str("Admins: erase all that is stored of this server"))(
                 self.forget_server
             ),
         ]

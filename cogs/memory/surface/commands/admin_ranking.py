@@ -61,15 +61,15 @@ class RankingCommands:
     def add_to(self, memory: app_commands.Group) -> None:
         """Add the commands to ``/memory``, each with its check."""
         commands: list[app_commands.Command[Any, ..., None]] = [
-            memory.command(name="explain", description=locale_str("Which stage found what, and where it put it"))(
-                self.explain
-            ),
-            memory.command(name="instruction", description=locale_str("What the reranker is told to look for"))(
+            memory.command(
+                name="explain", description=locale_str("Admins: which stage found what, and where it put it")
+            )(self.explain),
+            memory.command(name="instruction", description=locale_str("Admins: what the reranker is told to look for"))(
                 self.instruction
             ),
-            memory.command(name="evaluate", description=locale_str("Measure the answers by people's 👍 and 👎"))(
-                self.evaluate
-            ),
+            memory.command(
+                name="evaluate", description=locale_str("Admins: measure the answers by people's 👍 and 👎")
+            )(self.evaluate),
         ]
         for command in commands:
             command.add_check(require_guild_admin)

@@ -1,10 +1,10 @@
 """`/memory`: one group with the commands for everyone, for the server's admins and for the bot's owner.
 
 Discord hides a command as a whole by ``default_member_permissions``, never one of its parts: as everyone has commands
-in here, everyone sees the others too. Each of them checks who asks, and says who may. A second ``memory`` registered
-on each server, hidden and with the admins' part alone, would hide them; but it takes a request for each server at each
-change, and where one fails the admins would have no commands. Who wants them out of sight can restrict the whole group
-by role under *Integrations* in the server's settings.
+in here, everyone sees the others too. Each of them says in the menu whom it is for, and checks who asks. A second
+``memory`` registered on each server, hidden and with the admins' part alone, would hide them; but it takes a request
+for each server at each change, and where one fails the admins would have no commands. Who wants them out of sight can
+restrict the whole group by role under *Integrations* in the server's settings.
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ def add_backfill_command(
 
     command: app_commands.Command[app_commands.Group, ..., None] = app_commands.Command(
         name="backfill",
-        description=app_commands.locale_str("Read what was said here before I came; goes on where it stopped"),
+        description=app_commands.locale_str("Admins: read what was said here before I came; goes on where it stopped"),
         callback=backfill,
         parent=None,
     )

@@ -101,8 +101,8 @@ GERMAN: Final = BackfillTexts(
 )
 
 COMMAND_TEXTS: Final[Mapping[str, str]] = {
-    "Read what was said here before I came; goes on where it stopped": (
-        "Lesen, was hier vor meiner Zeit gesagt wurde; macht weiter, wo es aufgehört hat"
+    "Admins: read what was said here before I came; goes on where it stopped": (
+        "Admins: lesen, was hier vor meiner Zeit gesagt wurde; macht weiter, wo es aufgehört hat"
     ),
     "Only this channel, with its threads, from its newest message": (
         "Nur diesen Kanal mit seinen Threads, von der neuesten Nachricht an"
