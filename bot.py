@@ -18,33 +18,16 @@ if __name__ == "__main__":  # before the imports, which take a while: to be stop
 from cogs.memory.exceptions import MemoryCogError, StoreError
 from cogs.memory.surface.cli.arguments import parse_arguments
 from cogs.memory.surface.cli.output import console, fail
-from profiles import (
-    ProfileError,
-    SettingsError,
-    apply_settings,
-    detect_hardware,
-    explain_selection,
-    load_profile,
-    load_settings,
-    select_profile,
-)
+from profiles import ProfileError, SettingsError, choose_profile, load_settings
 
 if TYPE_CHECKING:
     import argparse
 
     from cogs.memory.surface.operation.shards import Shards
-    from profiles import MemoryProfile, Settings
+    from profiles import Settings
 
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
 """Where the console keeps the sample server when no data folder is named: apart from the bot's own memory."""
-
-
-def choose_profile(settings: Settings) -> tuple[MemoryProfile, str]:
-    """Return the profile with the settings applied, and why it was chosen."""
-    if settings.memory_profile != "auto":
-        return apply_settings(load_profile(settings.memory_profile), settings), "named in the settings"
-    hardware = detect_hardware()
-    return apply_settings(select_profile(hardware), settings), explain_selection(hardware)[1]
 
 
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:

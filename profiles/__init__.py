@@ -1,15 +1,13 @@
 """Hardware-aware settings of the memory: what the machine has, what the operator wants, the profile of both.
 
-settings = load_settings()
-hardware = detect_hardware()
-chosen = select_profile(hardware) if settings.memory_profile == "auto" else load_profile(settings.memory_profile)
-profile = apply_settings(chosen, settings)
+profile, reason = choose_profile(load_settings())
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from profiles.choice import ChosenProfile, choose_profile
 from profiles.errors import ProfileError, SettingsError
 from profiles.hardware import Hardware, detect_hardware
 from profiles.loading import apply_preset, load_profile
@@ -31,6 +29,7 @@ else:
 
 
 __all__ = [
+    "ChosenProfile",
     "Hardware",
     "MemoryProfile",
     "ProfileError",
@@ -38,6 +37,7 @@ __all__ = [
     "SettingsError",
     "apply_preset",
     "apply_settings",
+    "choose_profile",
     "detect_hardware",
     "explain_selection",
     "load_profile",

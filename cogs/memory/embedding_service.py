@@ -157,17 +157,25 @@ class EmbeddingService:
         log.error("The embedder gave no finite vector for message %d; it is found by its words alone", message.id)
         return Embedding(message.id, message.content_hash, np.zeros_like(vector), b"", message.guild_id)
 
-    async def reload(self, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]) -> Space:
-        """Load the embedder of ``profile`` beside the one that serves, and swap them.
-
-        Args:
-            profile: names the new embedder.
-            use: told the new space at the moment of the swap, while nothing is being embedded.
+    async def load_beside(self, profile: MemoryProfile) -> Encoder:
+        """Load the embedder of ``profile`` beside the one that serves; `put_in_service` swaps them, or close it.
 
         Raises:
-            ModelUnavailable: it cannot be loaded; the old one stays.
+            ModelUnavailable: it cannot be loaded.
         """
-        fresh = await asyncio.to_thread(self._load, profile)
+        return await asyncio.to_thread(self._load, profile)
+
+    async def put_in_service(
+        self, fresh: Encoder, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]
+    ) -> Space:
+        """Let an embedder take the place of the one that serves; return its space.
+
+        Args:
+            fresh: what `load_beside` gave.
+            profile: what it was loaded for.
+            use: told the new space at the moment of the swap, while nothing is being embedded; if it raises, the old
+                embedder stays.
+        """
         async with self.swapping:
             await use(fresh.space)
             old, self._encoder, self._profile = self._encoder, fresh, profile

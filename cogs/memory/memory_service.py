@@ -12,7 +12,7 @@ from cogs.memory.candidate_retrieval import CandidateRetrieval
 from cogs.memory.context_builder import MemoryContext, build_context, estimate_tokens
 from cogs.memory.context_gate import decide, question_in
 from cogs.memory.embedding_service import EmbeddingService
-from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.exceptions import MemoryCogError, ModelError
 from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
@@ -59,6 +59,7 @@ class MemoryService:
         sources: where models come from.
         load: makes the embedder; None for the profile's, from the sources.
         load_reranker: makes the reranker model, if the profile has one; None as above.
+        named: makes a profile of its name for `reload`, as the process would be started with it; it may be slow.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class MemoryService:
         *,
         load: LoadEncoder | None = None,
         load_reranker: LoadReranker | None = None,
+        named: Callable[[str], MemoryProfile] = load_profile,
     ) -> None:
         self.profile = profile
         self.store = store
         self.worker = worker
         self.sources = sources
+        self._named = named
         self._upgrade: asyncio.Task[None] | None = None
+        self._exchanging = asyncio.Lock()
         ready = profile.embedder_url is not None or sources.has(profile.embedder) or load is not None
         first = profile if ready else replace(profile, embedder=EMBEDDED_MODEL, embedding_dim=None)
         self._wants_embedder = None if ready else profile
@@ -108,6 +112,7 @@ class MemoryService:
         load: LoadEncoder | None = None,
         load_reranker: LoadReranker | None = None,
         key: str | None = None,
+        named: Callable[[str], MemoryProfile] = load_profile,
     ) -> Self:
         """Make a memory in a data folder, or on database servers; models are kept in the folder unless said otherwise.
 
@@ -120,6 +125,7 @@ class MemoryService:
             load: makes the embedder, as for the constructor.
             load_reranker: makes the reranker model, as for the constructor.
             key: of the embedded store, which is encrypted with it.
+            named: makes a profile of its name, as for the constructor.
         """
         worker = ModelWorker()
         return cls(
@@ -129,6 +135,7 @@ class MemoryService:
             sources or ModelSources(folder / "models"),
             load=load,
             load_reranker=load_reranker,
+            named=named,
         )
 
     async def start(self) -> None:
@@ -152,7 +159,12 @@ class MemoryService:
     async def _upgrade_embedder(self, profile: MemoryProfile) -> None:
         """Fetch and load the embedder that the profile wants; the embedded one stays if that fails."""
         try:
-            space = await self.embedding.reload(profile, self.store.use_space)
+            fresh = await self.embedding.load_beside(profile)
+            async with self._exchanging:
+                if self.profile is not profile:  # another one was asked for meanwhile
+                    await asyncio.to_thread(fresh.close)
+                    return
+                space = await self.embedding.put_in_service(fresh, profile, self.store.use_space)
         except MemoryCogError as error:
             log.warning("The embedded embedder stays: %s", error)
         else:
@@ -312,7 +324,8 @@ class MemoryService:
         """Load the models of another profile beside the old ones, test them and swap; return a sentence.
 
         Args:
-            profile: one, or its name; None reads the models of the present one anew.
+            profile: one, or the name of one, which comes with the settings of this process; None reads the models of
+                the present one anew.
 
         Recalls under way end with the models they began with. When the embedder changes, all messages are embedded
         again in the background; until then they are found by their words.
@@ -320,14 +333,22 @@ class MemoryService:
         Raises:
             ModelError: a model cannot be loaded or fails its test; the old ones stay.
             ProfileError: there is no such profile.
+            SettingsError: the operator's settings do not go with it.
         """
-        if isinstance(profile, str):
-            profile = load_profile(profile)
-        profile = profile or self.profile
-        sentence = await self.reranker.reload(profile)
-        before = self.embedding.space
-        space = await self.embedding.reload(profile, self.store.use_space)
-        self.profile = self.retrieval.profile = self._pipeline.profile = profile
+        async with self._exchanging:
+            if isinstance(profile, str):
+                profile = await asyncio.to_thread(self._named, profile)
+            profile = profile or self.profile
+            fresh = await self.embedding.load_beside(profile)  # both are there before one of them serves
+            try:
+                sentence = await self.reranker.reload(profile)
+            except ModelError:
+                await asyncio.to_thread(fresh.close)
+                raise
+            before = self.embedding.space
+            space = await self.embedding.put_in_service(fresh, profile, self.store.use_space)
+            self.profile = self.retrieval.profile = profile
+            self._pipeline.use(profile)
         self.queue.take_up_work()
         if space != before:
             sentence += f" The embedder is {space.model} now; messages are embedded again in the background."

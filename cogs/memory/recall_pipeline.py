@@ -71,6 +71,7 @@ class RecallPipeline:
         self.cache = QueryCache(profile.query_cache_size, profile.query_cache_ttl_s)
         self._counts = KeptCounts(store.stats, COVERAGE_TTL_S)
         self._oldest: TTLCache[tuple[int, frozenset[int]], datetime | None] = TTLCache(10_000, COVERAGE_TTL_S)
+        self._exchanges = 0
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -90,7 +91,7 @@ class RecallPipeline:
         query = check_query(query)
         limit = limit or self.profile.recall_limit
         clock = StageClock()
-        models = (self._embedding.space.key, self._reranker.name)
+        models = (self._embedding.space.key, self._reranker.name, self._exchanges)
         key = (query, scope, limit, order, collapse, instruction, exclude, models)
         generation = self.cache.generation(scope.guild_id)
         cached = self.cache.get(scope.guild_id, key)
@@ -122,6 +123,12 @@ class RecallPipeline:
         self.cache.invalidate([guild_id])
         self._counts.forget(guild_id)
         self._oldest.clear()
+        self.cache.clear()
+
+    def use(self, profile: MemoryProfile) -> None:
+        """Go on with another profile or with models read anew; no answer that came of the former ones is kept."""
+        self.profile = profile
+        self._exchanges += 1  # part of the key: an answer being computed of the former ones is put under the old one
         self.cache.clear()
 
     def _time_left(self, surface: Surface, clock: StageClock) -> float | None:

@@ -23,7 +23,7 @@ from cogs.memory.model_source import named_model
 from cogs.memory.record_reranking import listed, text_of
 from cogs.memory.reranker_service import RerankerService
 from cogs.memory.rerankers.factory import load_reranker
-from profiles import apply_settings, detect_hardware, load_profile, select_profile
+from profiles import choose_profile, detect_hardware
 from profiles.memory_profile import MemoryProfile
 
 if TYPE_CHECKING:
@@ -168,11 +168,8 @@ def reranker_from_settings(settings: Settings) -> RerankerService:
         ProfileError: there is no such profile.
         SettingsError: settings contradict each other.
     """
-    named = settings.memory_profile
-    profile = select_profile(detect_hardware()) if named == "auto" else load_profile(named)
-    return RerankerService(
-        replace(apply_settings(profile, settings), rerank_deadline_ms=None), load=model_sources(settings).load_reranker
-    )
+    profile = replace(choose_profile(settings).profile, rerank_deadline_ms=None)
+    return RerankerService(profile, load=model_sources(settings).load_reranker)
 
 
 _TEXT = "\0text"

@@ -16,6 +16,7 @@ from cogs.memory.surface.guild_settings import SETTINGS_KEY, GuildSettings, Guil
 from cogs.memory.surface.operation.samples import DAY, Sample, Samples, percentile
 from cogs.memory.surface.operation.statistics_plot import draw
 from cogs.memory.surface.retention import BATCH, RetentionSweep
+from profiles import SettingsError
 from tests.conftest import GUILD, said
 from tests.waiting import until
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from cogs.memory.memory_service import MemoryService
+    from profiles import MemoryProfile
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,6 +81,18 @@ async def test_reload_says_what_serves_and_recall_goes_on(owned: MemoryHouse) ->
     for options in ({}, {"profile": "embedded"}):
         assert "structure" in (await owned.do(owned.ada, "memory reload", **options)).text
     assert "samovar" in (await owned.do(owned.admin, "memory explain", query="samovar")).text
+
+
+async def test_a_profile_that_the_settings_do_not_go_with_is_one_sentence(
+    owned: MemoryHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(name: str) -> MemoryProfile:
+        raise SettingsError(f"RERANKER_URL has no effect on the profile {name}")
+
+    monkeypatch.setattr(owned.memory, "_named", refuse)
+    reply = await owned.do(owned.ada, "memory reload", profile="cpu")
+    assert reply.text == "RERANKER_URL has no effect on the profile cpu"
+    assert owned.memory.profile.name == "embedded"
 
 
 async def test_a_day_of_samples_draws_within_discords_limits_and_off_the_loop() -> None:

@@ -13,6 +13,7 @@ from discord import app_commands
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.surface.answers import NOBODY, edit
 from cogs.memory.surface.texts import texts_of
+from profiles import ProfileError, SettingsError
 
 if TYPE_CHECKING:
     from cogs.memory.surface.texts import Texts
@@ -74,7 +75,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _known_sentence(error: BaseException, texts: Texts) -> str | None:
-    if isinstance(error, MemoryCogError):
+    if isinstance(error, (MemoryCogError, ProfileError, SettingsError)):
         return str(error)
     if isinstance(error, app_commands.CommandOnCooldown):
         return texts.slow_down.format(seconds=max(1, round(error.retry_after)))

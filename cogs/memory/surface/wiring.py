@@ -23,11 +23,11 @@ from cogs.memory.surface.recall.judgements import Judgements
 from cogs.memory.surface.recall.recent_queries import RecentQueries
 from cogs.memory.surface.services import SERVICES, SurfaceServices
 from cogs.memory.surface.translator import MemoryTranslator
-from profiles import apply_settings, detect_hardware, load_profile, load_settings, select_profile
+from profiles import choose_profile, load_settings
 
 if TYPE_CHECKING:
     from cogs.memory.surface.services import Bot
-    from profiles import MemoryProfile
+    from profiles import MemoryProfile, Settings
 
 
 STALE: Final = (
@@ -44,9 +44,14 @@ async def connect(bot: Bot) -> SurfaceServices:
         raise MemoryCogError(STALE)
     if memory is None:
         settings = load_settings(is_shared=True)
-        profile, folder = await asyncio.to_thread(_choose, bot)  # it may import torch to look for a GPU
+        profile, folder = await asyncio.to_thread(_choose, bot, settings)  # it may import torch to look for a GPU
         memory = MemoryService.on_folder(
-            profile, folder, databases=settings.databases, sources=model_sources(settings), key=settings.database_key()
+            profile,
+            folder,
+            databases=settings.databases,
+            sources=model_sources(settings),
+            key=settings.database_key(),
+            named=lambda name: choose_profile(settings, name).profile,
         )
         await memory.start()
     services = _services(bot, memory, owns_memory=owns_memory)
@@ -123,15 +128,8 @@ def _services(bot: Bot, memory: MemoryService, *, owns_memory: bool) -> SurfaceS
     )
 
 
-def _choose(bot: Bot) -> tuple[MemoryProfile, Path]:
+def _choose(bot: Bot, settings: Settings) -> tuple[MemoryProfile, Path]:
     """What the bot brings, else what the settings say."""
     profile: MemoryProfile | None = getattr(bot, "memory_profile", None)
     folder: Path | None = getattr(bot, "memory_folder", None)
-    if profile is not None and folder is not None:
-        return profile, folder
-    settings = load_settings(is_shared=True)
-    if profile is None:
-        named = settings.memory_profile
-        tier = select_profile(detect_hardware()) if named == "auto" else load_profile(named)
-        profile = apply_settings(tier, settings)
-    return profile, folder or Path(settings.memory_data)
+    return profile or choose_profile(settings).profile, folder or Path(settings.memory_data)
