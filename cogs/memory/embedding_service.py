@@ -183,6 +183,10 @@ class EmbeddingService:
             await self._worker_of(old, 0).run_background(old.close)  # behind the questions that still hold it
         return fresh.space
 
+    def get_statistics(self) -> dict[str, int]:
+        """Counts since the start: ``encoded``, documents; ``not_finite``, texts of which the model made no numbers."""
+        return {"encoded": self.encoded, "not_finite": self.not_finite}
+
     async def close(self) -> None:
         """Free the model; may be called twice."""
         if self._encoder is not None:

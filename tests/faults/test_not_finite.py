@@ -43,7 +43,7 @@ async def test_a_vector_that_is_not_finite_is_refused_and_counted(
     async with MemoryService.on_folder(load_profile("embedded"), tmp_path, load=load_shared) as memory:
         await memory.remember([said(1, "the key is under the mat"), said(2, "poison in the tea"), said(3, "buy cake")])
         await memory.queue.embedded()
-        assert memory.embedding.not_finite == 1
+        assert memory.embedding.get_statistics() == {"encoded": 3, "not_finite": 1}
         assert (await memory.stats(GUILD)).awaiting == 0
         rows = await memory.store.load(SCOPE, [1, 2, 3])
         assert all(row.vector is not None and np.isfinite(row.vector).all() for row in rows.values())

@@ -47,12 +47,13 @@ def owned(house: MemoryHouse) -> MemoryHouse:
 async def test_stats_tell_sizes_times_rates_and_proof_of_life(owned: MemoryHouse) -> None:
     await owned.say(owned.ada, "the samovar is broken")
     await owned.do(owned.admin, "memory explain", query="samovar")
+    owned.memory.embedding.not_finite = 3
     text = (await owned.do(owned.ada, "memory stats")).text
     for part in (
         "1 message · without a vector: 0 · servers: 1",
         "p50",
         "p95",
-        "events waiting",
+        "events waiting: 0 · no usable vector: 3",
         "calls",
     ):
         assert part in text

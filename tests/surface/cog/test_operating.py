@@ -66,6 +66,8 @@ async def test_metrics_are_the_numbers_of_the_memory_and_name_nobody(house: TeaH
     stats, memory = await house.services.memory.stats(), house.services.memory
     assert metrics["discord_memory_messages"] == stats.messages == 2
     assert metrics["discord_memory_store_bytes"] == stats.bytes_on_disk
+    assert metrics["discord_memory_embedder_encoded"] == memory.embedding.encoded == 2
+    assert metrics["discord_memory_embedder_not_finite"] == 0
     assert metrics["discord_memory_recalls_measured"] == len(memory.recall_ms) == 1
     assert metrics['discord_memory_recall_seconds{quantile="0.95"}'] == pytest.approx(memory.recall_ms[0] / 1000)
     assert metrics["discord_memory_reranker_calls"] == memory.reranker.get_statistics()["calls"]

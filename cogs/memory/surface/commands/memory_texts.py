@@ -231,7 +231,7 @@ class MemoryTexts:
     stats_recall_text: str = "p50 {p50} ms · p95 {p95} ms · p99 {p99} ms, over the last {count}"
     stats_recall_none: str = "Nothing was asked yet."
     stats_ingest: str = "Ingest"
-    stats_ingest_text: str = "messages per second: {rate} · events waiting: {waiting}"
+    stats_ingest_text: str = "messages per second: {rate} · events waiting: {waiting} · no usable vector: {not_finite}"
     stats_lag: str = "Event loop"
     stats_lag_text: str = "late by p50 {p50} ms · p99 {p99} ms, over the last half minute"
     stats_reranker: str = "Reranker"

@@ -79,7 +79,9 @@ class OwnerCommands:
             megabytes=f"{stats.bytes_on_disk / 1e6:,.1f}",
         )
         ingest = texts.stats_ingest_text.format(
-            rate=f"{figures.ingest_rate:.0f}", waiting=f"{figures.events_waiting:,}"
+            rate=f"{figures.ingest_rate:.0f}",
+            waiting=f"{figures.events_waiting:,}",
+            not_finite=f"{figures.embedder['not_finite']:,}",
         )
         embed = discord.Embed(title=texts.stats_title)
         embed.add_field(name=texts.stats_store, value=store, inline=False)

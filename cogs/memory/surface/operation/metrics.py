@@ -135,7 +135,7 @@ def memory_metrics(figures: OperatorFigures) -> Iterator[Metric]:
     yield _quantiles("loop_lag_seconds", "How late the event loop was in the last half minute.", figures.loop_lag_ms)
     yield _gauge("ingest_messages_per_second", "Messages embedded per second, lately.", figures.ingest_rate)
     yield _gauge("ingest_events_waiting", "Events that the store has not applied yet.", figures.events_waiting)
-    for group, named in (("reranker", figures.reranker), ("cache", figures.caches)):
+    for group, named in (("embedder", figures.embedder), ("reranker", figures.reranker), ("cache", figures.caches)):
         for name, value in named.items():
             if isinstance(value, int | float):
                 yield _gauge(f"{group}_{name}", f"{name} of /memory stats.", value)

@@ -26,6 +26,7 @@ class OperatorFigures:
     ingest_rate: float
     """Messages embedded per second."""
     events_waiting: int
+    embedder: Named
     reranker: Named
     caches: Named
 
@@ -39,6 +40,7 @@ async def operator_figures(memory: MemoryService, lag: LoopLag) -> OperatorFigur
         loop_lag_ms=lag.ordered_ms(),
         ingest_rate=memory.queue.rate,
         events_waiting=memory.queue.waiting,
+        embedder=memory.embedding.get_statistics(),
         reranker=memory.reranker.get_statistics(),
         caches=models | memory.get_statistics(),
     )
