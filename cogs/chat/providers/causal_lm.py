@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cogs.chat.providers.chat_template import ChatTemplate
 from cogs.memory.exceptions import ModelError, ModelUnavailable, ScoringFailed
+from cogs.memory.library_imports import importing_libraries
 from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.source import Source, load_config, reading_weights, require_device
 
@@ -261,8 +262,9 @@ def _load_tokenizer(source: Source) -> Any:
 
 
 def _load_weights(source: Source, device: str, dtype: DType) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
+    with importing_libraries():
+        import torch
+        from transformers import AutoModelForCausalLM
 
     with reading_weights(source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -20,6 +20,7 @@ import numpy as np
 from cogs.memory.embedders import EncodedQuery, EncodedText
 from cogs.memory.embedders.packed_linear import PackedLinear
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
+from cogs.memory.library_imports import importing_libraries
 from cogs.memory.out_of_memory import give_memory_back
 from cogs.memory.records import Space
 
@@ -112,9 +113,10 @@ class MiniLMEncoder:
         Raises:
             ModelUnavailable: the files are missing or are not the published ones.
         """
-        import torch
-        from safetensors.torch import load
-        from tokenizers import Tokenizer
+        with importing_libraries():
+            import torch
+            from safetensors.torch import load
+            from tokenizers import Tokenizer
 
         folder = folder or embedded_folder()
         try:

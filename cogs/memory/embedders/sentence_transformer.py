@@ -14,6 +14,7 @@ import numpy as np
 from cogs.memory.embedders import EncodedQuery, EncodedText
 from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.exceptions import ModelUnavailable, OutOfMemory, ScoringFailed
+from cogs.memory.library_imports import importing_libraries
 from cogs.memory.model_names import DEFAULT_ALLOWED
 from cogs.memory.model_source import as_folder, damage, fingerprint, locate_model, weight_files
 from cogs.memory.out_of_memory import raises_out_of_memory
@@ -182,9 +183,10 @@ class SentenceTransformerEncoder:
 
 
 def _load_model(folder: Path, profile: MemoryProfile) -> Any:
-    import torch
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
+    with importing_libraries():
+        import torch
+        from safetensors import SafetensorError
+        from sentence_transformers import SentenceTransformer
 
     problem = damage(folder) or _why_no_sentence_transformer(folder)
     if problem:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
+from cogs.memory.library_imports import importing_libraries
 from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers.content_tokens import ContentTokenizer
 from cogs.memory.rerankers.distinct import Distinct, collected
@@ -194,8 +195,9 @@ def _pad(batch: Sequence[tuple[list[int], list[int]]], tokenizer: Any) -> dict[s
 
 
 def _load_model(source: Source, device: str, dtype: DType) -> Any:
-    import torch
-    from sentence_transformers import CrossEncoder
+    with importing_libraries():
+        import torch
+        from sentence_transformers import CrossEncoder
 
     with reading_weights(source):
         model = CrossEncoder(

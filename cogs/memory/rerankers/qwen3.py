@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from cogs.memory.exceptions import NonFiniteScores, ScoringFailed
+from cogs.memory.library_imports import importing_libraries
 from cogs.memory.out_of_memory import give_memory_back, raises_out_of_memory
 from cogs.memory.rerankers import Pair
 from cogs.memory.rerankers.distinct import Distinct, collected
@@ -254,8 +255,9 @@ def _load_model(source: Source, device: str, dtype: DType) -> Any:
     Raises:
         ModelUnavailable: they are missing, truncated, incomplete, of other shapes, or not in safetensors files.
     """
-    import torch
-    from transformers import Qwen3ForCausalLM
+    with importing_libraries():
+        import torch
+        from transformers import Qwen3ForCausalLM
 
     with reading_weights(source):
         loaded: Any = Qwen3ForCausalLM.from_pretrained(

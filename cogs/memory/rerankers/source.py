@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from cogs.memory.exceptions import ModelUnavailable
+from cogs.memory.library_imports import importing_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,8 @@ def load_config(source: Source, architecture: str) -> Any:
     Raises:
         ModelUnavailable: there is none, or it describes another architecture.
     """
-    from transformers import AutoConfig
+    with importing_libraries():
+        from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(source.name, **source.options())
@@ -99,7 +101,8 @@ def _tokenizer_files(source: Source) -> object:
 
 
 def _read_tokenizer(source: Source) -> Tokenizer:
-    from transformers import AutoTokenizer
+    with importing_libraries():
+        from transformers import AutoTokenizer
 
     try:
         loaded = AutoTokenizer.from_pretrained(source.name, **source.options())
