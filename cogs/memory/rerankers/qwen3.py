@@ -5,7 +5,7 @@ their P(yes). It is kept as log-odds, because P(yes) in floating point is 1.0 lo
 
     Qwen3Reranker          the public class
     ├── source             files → config and tokenizer, with errors fit to be shown
-    ├── qwen3_prompt       pair → token ids
+    ├── qwen3_prompt       pair → token ids (tokenizer_process: in a process of its own, where the vocabulary is large)
     ├── qwen3_packed       token ids → hidden states, shared spans once (qwen3_plan, _contexts, _attention, _layers)
     ├── qwen3_plain        the same as transformers does it: yardstick and fallback
     └── proof              golden values and triplets: does it rank as it should?
@@ -13,6 +13,9 @@ their P(yes). It is kept as log-odds, because P(yes) in floating point is 1.0 lo
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -25,7 +28,7 @@ from cogs.memory.rerankers.distinct import Distinct, collected
 from cogs.memory.rerankers.proof import Golden, SelfTest, prove_golden, prove_order
 from cogs.memory.rerankers.qwen3_packed import PackedQwen3, why_unsupported
 from cogs.memory.rerankers.qwen3_plain import PlainQwen3
-from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
+from cogs.memory.rerankers.qwen3_prompt import DEFAULT_INSTRUCTION, AnswerTokens, Prompt, PromptTokenizer
 from cogs.memory.rerankers.source import (
     Source,
     fingerprint,
@@ -34,6 +37,7 @@ from cogs.memory.rerankers.source import (
     reading_weights,
     require_device,
 )
+from cogs.memory.rerankers.tokenizer_process import TokenizerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,6 +66,9 @@ _GOLDEN_TOLERANCE = {"float32": 0.01, "bfloat16": 0.75, "float16": 0.25}
 MAX_LENGTH = 8192
 """Tokens of a whole prompt, as the model's authors use it."""
 
+LARGE_TOKENIZER = 1_000_000
+"""Bytes of a ``tokenizer.json`` that takes some 50 ms to read, in which no other thread runs."""
+
 _ARCHITECTURE = "Qwen3ForCausalLM"
 
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
@@ -85,6 +92,20 @@ class _Engine(Protocol):
     def close(self) -> None: ...
 
 
+class _Tokenizer(Protocol):
+    @property
+    def answers(self) -> AnswerTokens: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]: ...
+
+    def document_lengths(self, pairs: Sequence[Pair]) -> list[int]: ...
+
+    def close(self) -> None: ...
+
+
 class _Loaded(NamedTuple):
     engine: _Engine
     answer_direction: Tensor  # (hidden,) float32: weight of "yes" minus weight of "no"
@@ -103,7 +124,7 @@ class Qwen3Reranker:
         token_budget: tokens in one run, about; may be changed between calls.
     """
 
-    def __init__(self, loaded: _Loaded, tokenizer: PromptTokenizer, *, key: str, dtype: DType, budget: int) -> None:
+    def __init__(self, loaded: _Loaded, tokenizer: _Tokenizer, *, key: str, dtype: DType, budget: int) -> None:
         self.key = key
         self.path: Literal["packed", "plain"] = "plain" if loaded.plain_because else "packed"
         self.path_reason = loaded.plain_because
@@ -143,13 +164,13 @@ class Qwen3Reranker:
         """
         source = Source(name_or_folder, revision, local_files_only)
         config = load_config(source, _ARCHITECTURE)
-        words = load_tokenizer(source)
-        if words.get_vocab_size() > config.vocab_size:
-            raise source.unavailable("has a tokenizer of more tokens than its weights know.")
-        tokenizer = PromptTokenizer(words, min(max_length, MAX_LENGTH))
         require_device(device)
-        with raises_out_of_memory():
-            loaded = _load_engine(source, config, tokenizer, device=device, dtype=dtype)
+        tokenizer = _load_tokenizer(source, min(max_length, MAX_LENGTH), most_words=config.vocab_size)
+        with contextlib.ExitStack() as undone:
+            undone.callback(tokenizer.close)
+            with raises_out_of_memory():
+                loaded = _load_engine(source, config, tokenizer, device=device, dtype=dtype)
+            undone.pop_all()
         give_memory_back(device)  # the weights' first layout is gone
         key = f"qwen3:{name_or_folder}@{fingerprint(source, config)}:{dtype}:{tokenizer.max_length}"
         return cls(loaded, tokenizer, key=key, dtype=dtype, budget=token_budget)
@@ -207,6 +228,7 @@ class Qwen3Reranker:
         device = self._answer_direction.device.type
         self._engine.close()
         self._engine = None
+        self._tokenizer.close()
         give_memory_back(device)
 
     def _open_engine(self) -> _Engine:
@@ -222,7 +244,25 @@ class Qwen3Reranker:
         return scores
 
 
-def _load_engine(source: Source, config: Any, tokenizer: PromptTokenizer, *, device: str, dtype: DType) -> _Loaded:
+def _load_tokenizer(source: Source, max_length: int, *, most_words: int) -> _Tokenizer:
+    """Read the tokenizer, a large one in a process of its own; where more than its file decides, transformers reads it.
+
+    Raises:
+        ModelUnavailable: it is missing, damaged, of another model, or cannot be used for this prompt.
+    """
+    file = Path(source.name) / "tokenizer.json"
+    if file.is_file() and file.stat().st_size > LARGE_TOKENIZER and sys.executable:
+        elsewhere = TokenizerProcess(file, max_length)
+        if elsewhere.vocabulary <= most_words and not elsewhere.has_frame:
+            return elsewhere
+        elsewhere.close()
+    words = load_tokenizer(source)
+    if words.get_vocab_size() > most_words:
+        raise source.unavailable("has a tokenizer of more tokens than its weights know.")
+    return PromptTokenizer(words, max_length)
+
+
+def _load_engine(source: Source, config: Any, tokenizer: _Tokenizer, *, device: str, dtype: DType) -> _Loaded:
     """Load the weights for packed scoring if it gives what plain scoring gives, else for the latter."""
     model = _load_model(source, device, dtype)
     yes, no = model.lm_head.weight.detach()[list(tokenizer.answers)].float()

@@ -95,6 +95,12 @@ class PromptTokenizer:
         tokenizer: a loaded ``tokenizers.Tokenizer``; it is copied, not changed.
         max_length: tokens of a whole prompt, at most.
 
+    Attributes:
+        answers: ids of the two possible answers.
+        max_length: as given.
+        has_frame: whether the tokenizer puts tokens of its own around every text.
+        is_split: whether stem and document are tokenised apart.
+
     Raises:
         ModelUnavailable: no single token "yes" or "no", or ``max_length`` leaves no room for a document.
     """
@@ -107,6 +113,7 @@ class PromptTokenizer:
         self.max_length = max_length
         template = copy_of(tokenizer)
         before, after = _own_frame(template)
+        self.has_frame = bool(before or after)
         self._prefix = (*template.encode(PREFIX, add_special_tokens=False).ids, *before)
         self._suffix = (*after, *template.encode(SUFFIX, add_special_tokens=False).ids)
         self._content = ContentTokenizer(tokenizer, words={*self.answers, *_template_words(template)})
@@ -125,6 +132,9 @@ class PromptTokenizer:
     def control_ids(self) -> frozenset[int]:
         """Ids that stand in no text, only in the prefix and the suffix."""
         return self._content.control_ids
+
+    def close(self) -> None:
+        """Nothing to end here: see `TokenizerProcess`."""
 
     def document_lengths(self, pairs: Sequence[Pair]) -> list[int]:
         """Return how many tokens each pair costs beyond what it shares with the others of its question."""

@@ -75,8 +75,9 @@ _tokenizers: WeakValueDictionary[object, Tokenizer] = WeakValueDictionary()
 def load_tokenizer(source: Source) -> Tokenizer:
     """Read the tokenizer, or return the one that a model in memory has read from the same files.
 
-    Reading 151,000 words holds the interpreter's lock for about half a second of processor time, in which nothing else
-    runs; so a model that is loaded beside its predecessor does not read them again. The result must not be changed.
+    Reading 250,000 words, as of a multilingual cross-encoder, holds the interpreter's lock for about a second of
+    processor time, in which nothing else runs; so a model that is loaded beside its predecessor does not read them
+    again. (A Qwen3's are read in another process, see `tokenizer_process`.) The result must not be changed.
 
     Raises:
         ModelUnavailable: it is missing or is not of the fast kind (``tokenizer.json``).

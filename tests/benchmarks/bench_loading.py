@@ -1,0 +1,160 @@
+"""Does loading a first model hold up the one that serves?
+
+    python -m tests.benchmarks.bench_loading [--layers 28] [--dtype bfloat16] [--json]
+
+The embedded embedder answers questions without a pause while a reranker of Qwen3-Reranker-0.6B's shape, with random
+weights and 151,000 words, is loaded in a fresh process: libraries, tokenizer, weights, self-test. A third thread wants
+to run every millisecond. What it waits for is the interpreter's lock and the processor together (`gap`); on a machine
+that others use too, only the processor time that the loading thread spent meanwhile bounds how long it held the lock
+(`hold`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cogs.memory.embedders.minilm import MiniLMEncoder
+from cogs.memory.rerankers.qwen3 import DType, Qwen3Reranker
+
+WORDS = 151_643
+QUIET_S = 5.0
+
+
+@dataclass(slots=True)
+class Phase:
+    """What was seen while the embedder served; milliseconds."""
+
+    name: str
+    seconds: float
+    calls: int
+    call_p50: float
+    call_max: float
+    longest_gap: float
+    longest_hold: float
+    """Processor time of the loading thread in one gap."""
+
+
+class Watch:
+    """Serves and ticks until it is told to stop."""
+
+    def __init__(self, encoder: MiniLMEncoder) -> None:
+        self._encoder = encoder
+        self._stopped = threading.Event()
+        self._calls: list[float] = []
+        self._gap = self._hold = 0.0
+        self.loader: int | None = None
+
+    def during(self, name: str, work: threading.Thread | None) -> Phase:
+        """Watch a thread to its end, or nothing for a while."""
+        threads = [threading.Thread(target=each) for each in (self._serve, self._tick)]
+        start = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        if work is None:
+            time.sleep(QUIET_S)
+        else:
+            work.start()
+            self.loader = work.ident
+            work.join()
+        seconds = time.perf_counter() - start
+        self._stopped.set()
+        for thread in threads:
+            thread.join()
+        calls = sorted(self._calls)
+        return Phase(name, seconds, len(calls), calls[len(calls) // 2], calls[-1], self._gap, self._hold)
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            start = time.perf_counter()
+            self._encoder.encode_query(f"who fixed the router, number {len(self._calls)}?")
+            self._calls.append((time.perf_counter() - start) * 1000)
+
+    def _tick(self) -> None:
+        last, spent = time.perf_counter(), self._spent()
+        while not self._stopped.is_set():
+            time.sleep(0.001)
+            now, then = time.perf_counter(), self._spent()
+            self._gap = max(self._gap, (now - last) * 1000)
+            self._hold = max(self._hold, (then - spent) * 1000 if now - last > 0.005 else 0.0)
+            last, spent = time.perf_counter(), self._spent()
+
+    def _spent(self) -> float:
+        """Processor seconds of the loading thread; as before once it has ended."""
+        if self.loader is None:
+            return 0.0
+        try:
+            return time.clock_gettime(time.pthread_getcpuclockid(self.loader))
+        except OSError:
+            return 0.0
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.make:
+        make_model(arguments.make, arguments.layers)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # made elsewhere: here nothing may be imported before it is timed
+        make = [sys.executable, "-m", __spec__.name, "--make", folder, "--layers", str(arguments.layers)]
+        subprocess.run(make, check=True, capture_output=True)
+        phases = run(folder, arguments.dtype)
+    if arguments.json:
+        print(json.dumps([asdict(phase) for phase in phases], indent=1))
+        return
+    print(f"{'ms':<12}{'seconds':>9}{'calls':>8}{'p50':>8}{'max':>8}{'gap':>8}{'hold':>8}")
+    for phase in phases:
+        figures = (phase.call_p50, phase.call_max, phase.longest_gap, phase.longest_hold)
+        print(
+            f"{phase.name:<12}{phase.seconds:>9.1f}{phase.calls:>8}" + "".join(f"{figure:>8.1f}" for figure in figures)
+        )
+
+
+def run(folder: str, dtype: DType) -> list[Phase]:
+    """Watch nothing, a first load, and a second one of the same model."""
+    encoder = MiniLMEncoder.load(threads=1)
+    encoder.encode_query("to warm up")
+
+    def load() -> None:
+        Qwen3Reranker.load(folder, dtype=dtype).close()
+
+    works = {"quiet": None, "first load": threading.Thread(target=load), "second load": threading.Thread(target=load)}
+    return [Watch(encoder).during(name, work) for name, work in works.items()]
+
+
+def make_model(folder: Path, layers: int) -> None:
+    """Save random weights of the 0.6B's shape, and a tokenizer of as many words, most of them made up."""
+    from tests.benchmarks.bench_reranker import _make_model
+
+    _make_model(folder, layers)
+    file = folder / "tokenizer.json"
+    definition = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary, merges = definition["model"]["vocab"], definition["model"]["merges"]
+    chance, tokens = random.Random(0), list(vocabulary)
+    while len(vocabulary) < WORDS - len(definition["added_tokens"]):
+        pair = [chance.choice(tokens), chance.choice(tokens[:3000])]
+        if len(word := "".join(pair)) <= 16 and word not in vocabulary:
+            vocabulary[word] = len(vocabulary)
+            tokens.append(word)
+            merges.append(pair)
+    definition["model"]["vocab"] = {word: number for number, word in enumerate(vocabulary)}
+    for number, token in enumerate(definition["added_tokens"]):
+        token["id"] = len(vocabulary) + number
+    file.write_text(json.dumps(definition), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
