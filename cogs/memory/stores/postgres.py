@@ -9,16 +9,17 @@ import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
-from cogs.memory.exceptions import StoreError, StoreTimeout
+from cogs.memory.exceptions import StoreError
 from cogs.memory.records import UpsertResult
 from cogs.memory.stores import postgres_reads as reads
 from cogs.memory.stores import postgres_replies as replies
-from cogs.memory.stores import postgres_search
 from cogs.memory.stores import postgres_vectors as vectors
 from cogs.memory.stores import postgres_writes as writes
 from cogs.memory.stores.message_rows import require_ids, to_row
 from cogs.memory.stores.postgres_connections import READ_S, PostgresConnections
+from cogs.memory.stores.postgres_dense import DenseSearch
 from cogs.memory.stores.postgres_migrations import SCHEMA
+from cogs.memory.stores.postgres_search import KeywordSearch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
@@ -92,6 +93,8 @@ class PostgresStore:
     ) -> None:
         self._connections = PostgresConnections(dsn, schema=schema, size=pool_size, read_s=read_s)
         self._deadline_s = query_deadline_s
+        self._by_meaning = DenseSearch(self._connections)
+        self._by_words = KeywordSearch(self._connections)
         self._space: SpaceInUse | None = None
         self._claimer = uuid4()
         self._claimed: dict[int, int] = {}
@@ -212,15 +215,11 @@ class PostgresStore:
         """The messages in scope nearest to ``vector``."""
         if self._space is None:
             return []
-        return await vectors.dense(self._connections, self._space, scope, vector, limit)
+        return await self._by_meaning.nearest(self._space, scope, vector, limit)
 
     async def lexical(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
-        """The best keyword matches in scope; none, with a warning in the log, when the deadline passes."""
-        try:
-            return await postgres_search.search(self._connections, scope, terms, limit, deadline_s=self._deadline_s)
-        except StoreTimeout:
-            log.warning("keyword search in guild %d passed its deadline of %.1f s", scope.guild_id, self._deadline_s)
-            return []
+        """The best keyword matches in scope."""
+        return await self._by_words.best(scope, terms, limit, deadline_s=self._deadline_s)
 
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages around each id, in its own channel."""

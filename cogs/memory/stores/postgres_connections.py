@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreTimeout, StoreUnreachable
@@ -12,11 +12,13 @@ from cogs.memory.stores import CLOSED
 from cogs.memory.stores.postgres_migrations import SCHEMA, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 
     import asyncpg
 
     Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy[Any]
+
+T = TypeVar("T")
 
 READ_S: Final = 10.0
 """Seconds that a read may take."""
@@ -24,6 +26,8 @@ WRITE_S: Final = 120.0
 """Seconds that one statement of a write may take: an erasure of a big guild, with waiting for others, does."""
 CONNECT_S: Final = 5.0
 """Seconds to connect, and to wait for a connection to be free."""
+EF_SEARCH: Final = 150
+"""Candidates that a walk through an HNSW index keeps in sight."""
 WRITERS: Final = 3
 """Transactions that write at once; the other connections stay free for reads."""
 MISSING: Final = (
@@ -78,6 +82,7 @@ class PostgresConnections:
         self._size = max(size, WRITERS + 1)
         self._pool: asyncpg.Pool[Any] | None = None
         self._writing = asyncio.Semaphore(WRITERS)
+        self._given_up: set[asyncio.Task[Any]] = set()
         self.read_s = read_s
         self.server = server_name(dsn)
 
@@ -103,6 +108,7 @@ class PostgresConnections:
                 timeout=CONNECT_S,
                 command_timeout=WRITE_S,
                 init=_know_vectors,
+                reset=_leave_as_it_is,
                 server_settings={
                     "search_path": self._search_path,
                     "application_name": "discord-memory",
@@ -114,6 +120,8 @@ class PostgresConnections:
                     "enable_seqscan": "off",
                     "enable_hashjoin": "off",
                     "enable_mergejoin": "off",
+                    "hnsw.iterative_scan": "relaxed_order",
+                    "hnsw.ef_search": str(EF_SEARCH),
                     "statement_timeout": f"{int(WRITE_S)}s",
                     "idle_in_transaction_session_timeout": "60s",  # a vanished client must not keep a guild locked
                     "tcp_keepalives_idle": "30",
@@ -130,6 +138,7 @@ class PostgresConnections:
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+        await asyncio.gather(*self._given_up, return_exceptions=True)
 
     async def read(self, sql: str, *arguments: object, deadline_s: float | None = None) -> list[asyncpg.Record]:
         """All rows of one query.
@@ -137,12 +146,41 @@ class PostgresConnections:
         Raises:
             StoreTimeout: it took longer than ``deadline_s`` seconds.
         """
+        return await self.within(self._fetch(sql, *arguments), deadline_s)
+
+    async def within(self, reading: Coroutine[Any, Any, T], deadline_s: float | None = None) -> T:
+        """What a read returns.
+
+        One that takes too long is cancelled and left behind: over a network that swallows everything, to tell the
+        server so takes as long again, and nobody who waits for an answer needs that.
+
+        Raises:
+            StoreTimeout: it took longer than ``deadline_s`` seconds.
+        """
+        task = asyncio.create_task(reading)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self.read_s if deadline_s is None else deadline_s)
+        except asyncio.CancelledError:
+            self._give_up(task)
+            raise
+        if not done:
+            self._give_up(task)
+            raise StoreTimeout(f"The database server {self.server} took too long to answer.")
+        return task.result()
+
+    def _give_up(self, task: asyncio.Task[Any]) -> None:
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody else asks how it ended
+        task.cancel()
+
+    async def _fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         async with self._acquired() as connection:
-            return list(await connection.fetch(sql, *arguments, timeout=deadline_s or self.read_s))
+            return list(await connection.fetch(sql, *arguments))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
-        """A transaction that only reads, for settings that hold in it alone."""
+        """A transaction that only reads, for settings that hold in it alone; to be used `within` a time."""
         async with self._acquired() as connection, connection.transaction(readonly=True):
             yield connection
 
@@ -199,6 +237,10 @@ class PostgresConnections:
     @property
     def _search_path(self) -> str:
         return f'"{self._schema}", public'
+
+
+async def _leave_as_it_is(_: asyncpg.Connection[Any]) -> None:
+    """Spare each statement a second round trip: whatever is set is set for one transaction."""
 
 
 async def _know_vectors(connection: asyncpg.Connection[Any]) -> None:

@@ -6,11 +6,10 @@ ranks know no rarity.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.records import Hit
-from cogs.memory.stores.postgres_rows import Arguments, scope_condition
+from cogs.memory.stores.postgres_rows import Arguments, possible_ids, scope_condition
 from cogs.memory.stores.search_words import PAIR, SearchTerm, search_terms, words_of
 from cogs.memory.stores.term_budget import (
     BESIDE_WEIGHT,
@@ -33,11 +32,15 @@ _MOST_PLACES: Final = 255
 """Places of one word that PostgreSQL keeps."""
 
 _GUILD = "SELECT number FROM guilds WHERE guild_id = $1"
-_MESSAGES = "SELECT count(*) FROM (SELECT FROM messages m WHERE {condition} LIMIT {most}) counted"
-_FREQUENCIES = """
-    SELECT (SELECT count(*) FROM (
-        SELECT FROM search s WHERE {condition} AND s.words @@ q.query::tsquery LIMIT {most}
-    ) matches) FROM unnest({queries}::text[]) WITH ORDINALITY q (query, place) ORDER BY q.place
+# How many messages the scope holds, as far as that matters, and in how many of them each term stands.
+_COUNTS = """
+    SELECT (
+        SELECT count(*) FROM (SELECT FROM messages m WHERE {within} LIMIT {counted}) counted
+    ), ARRAY (
+        SELECT (SELECT count(*) FROM (
+            SELECT FROM search s WHERE {condition} AND s.words @@ q.query::tsquery LIMIT {most}
+        ) matches) FROM unnest({queries}::text[]) WITH ORDINALITY q (query, place) ORDER BY q.place
+    )
 """
 # The newest matches are ranked when there are too many. Sorted by an expression, so that the word index is the way in.
 _RANKED = """
@@ -76,66 +79,68 @@ def search_entry(number: int, content: str, author: str, previous: str, pairs: s
     return " ".join(f"'{number}:{word}':{','.join(where[:_MOST_PLACES])}" for word, where in places.items())
 
 
-async def search(
-    connections: PostgresConnections, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float
-) -> list[Hit]:
-    """The best keyword matches in scope, by how rare their words are there.
+class KeywordSearch:
+    """The best keyword matches within a scope.
 
-    Raises:
-        StoreTimeout: the deadline passed.
-        StoreError: the engine failed.
+    Args:
+        connections: to the server.
     """
-    wanted = search_terms(terms)
-    if limit < 1 or not scope.channel_ids or not wanted:
-        return []
-    arguments = Arguments()
-    condition = scope_condition(scope, "s", arguments)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline_s
-    guilds = await connections.read(_GUILD, arguments.values[0], deadline_s=deadline_s)
-    if not guilds:
-        return []
-    number = guilds[0][0]
-    total = await _messages(connections, scope, end - loop.time())
-    counts = await _frequencies(connections, scope, [_query(number, term) for term in wanted], end - loop.time())
-    kept = affordable(counts, MATCH_BUDGET)
-    if not kept:
-        return []
-    scored = [(wanted[position], rarity(counts[position], total)) for position in kept]
-    sql = _RANKED.format(
-        condition=condition,
-        query=arguments.add(" | ".join(_query(number, term) for term, _ in scored)),
-        most=arguments.add(MATCH_BUDGET),
-        score=_score(number, scored, arguments),
-        limit=arguments.add(limit),
-    )
-    rows = await connections.read(sql, *arguments.values, deadline_s=_left(end))
-    return [Hit(message_id, score) for message_id, score in rows]
 
+    def __init__(self, connections: PostgresConnections) -> None:
+        self._connections = connections
+        self._numbers: dict[int, int] = {}
 
-async def _messages(connections: PostgresConnections, scope: Scope, deadline_s: float) -> int:
-    """How many messages the scope holds, as far as that matters."""
-    arguments = Arguments()
-    condition = scope_condition(scope, "m", arguments)
-    sql = _MESSAGES.format(condition=condition, most=arguments.add(MOST_COUNTED))
-    [[count]] = await connections.read(sql, *arguments.values, deadline_s=max(0.01, deadline_s))
-    return int(count)
+    async def best(self, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float) -> list[Hit]:
+        """The best matches, by how rare their words are in the scope.
 
+        Raises:
+            StoreTimeout: the deadline passed.
+            StoreError: the engine failed.
+        """
+        wanted = search_terms(terms)
+        if limit < 1 or not scope.channel_ids or not wanted:
+            return []
+        return await self._connections.within(self._search(scope, wanted, limit), deadline_s)
 
-async def _frequencies(
-    connections: PostgresConnections, scope: Scope, queries: Sequence[str], deadline_s: float
-) -> list[int]:
-    """In how many messages of the scope each term stands, counted up to the budget."""
-    arguments = Arguments()
-    condition = scope_condition(scope, "s", arguments)
-    sql = _FREQUENCIES.format(
-        condition=condition, queries=arguments.add(list(queries)), most=arguments.add(MATCH_BUDGET)
-    )
-    return [row[0] for row in await connections.read(sql, *arguments.values, deadline_s=max(0.01, deadline_s))]
+    async def _search(self, scope: Scope, wanted: Sequence[SearchTerm], limit: int) -> list[Hit]:
+        arguments = Arguments()
+        condition = scope_condition(scope, "s", arguments)
+        number = await self._number(scope.guild_id)
+        if number is None:
+            return []
+        total, counts = await self._counts(scope, [_query(number, term) for term in wanted])
+        kept = affordable(counts, MATCH_BUDGET)
+        if not kept:
+            return []
+        scored = [(wanted[position], rarity(counts[position], total)) for position in kept]
+        sql = _RANKED.format(
+            condition=condition,
+            query=arguments.add(" | ".join(_query(number, term) for term, _ in scored)),
+            most=arguments.add(MATCH_BUDGET),
+            score=_score(number, scored, arguments),
+            limit=arguments.add(limit),
+        )
+        return [Hit(message_id, score) for message_id, score in await self._connections.read(sql, *arguments.values)]
 
+    async def _number(self, guild_id: int) -> int | None:
+        """What stands before the words of a guild; it never changes."""
+        if guild_id not in self._numbers:
+            for [number] in await self._connections.read(_GUILD, *possible_ids([guild_id]) or (0,)):
+                self._numbers[guild_id] = number
+        return self._numbers.get(guild_id)
 
-def _left(end: float) -> float:
-    return max(0.01, end - asyncio.get_running_loop().time())
+    async def _counts(self, scope: Scope, queries: Sequence[str]) -> tuple[int, list[int]]:
+        """How many messages the scope holds, and in how many each term stands, each up to a limit."""
+        arguments = Arguments()
+        sql = _COUNTS.format(
+            within=scope_condition(scope, "m", arguments),
+            condition=scope_condition(scope, "s", arguments),
+            counted=arguments.add(MOST_COUNTED),
+            queries=arguments.add(list(queries)),
+            most=arguments.add(MATCH_BUDGET),
+        )
+        [[total, frequencies]] = await self._connections.read(sql, *arguments.values)
+        return total, frequencies
 
 
 def _query(number: int, term: SearchTerm, labels: str = "") -> str:

@@ -1,40 +1,29 @@
-"""Vectors on PostgreSQL: spaces with their HNSW indexes, the work list, and dense search within a scope."""
+"""Vectors on PostgreSQL: spaces with their indexes, and the work list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from cogs.memory.exceptions import StoreError
 from cogs.memory.stores.postgres_connections import columns
 from cogs.memory.stores.postgres_migrations import LOCK
-from cogs.memory.stores.postgres_rows import Arguments, scope_condition
-from cogs.memory.stores.vector_scores import nearest, unit_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    import asyncpg
-    from numpy.typing import NDArray
-
-    from cogs.memory.records import Embedding, Hit, Scope
-    from cogs.memory.stores.postgres_connections import Connection, PostgresConnections
+    from cogs.memory.records import Embedding
+    from cogs.memory.stores.postgres_connections import Connection
 
 NO_SPACE: Final = -1
 """What ``vectors.space_id`` never is: in this space every message awaits embedding."""
-EXACT_LIMIT: Final = 20_000
-"""Scopes of at most so many vectors are compared one by one: for half of it in 16 ms, and none is missed."""
-EXACT_SHARE: Final = 0.02
-"""Scopes of at most this share of their partition too: the index would pass over too many others."""
-SPARE: Final = 16
-"""Extra candidates: the database compares in half precision, what it finds is scored again in single."""
 LARGEST_INDEXED: Final = 4000
 """Dimensions that pgvector's HNSW index takes; longer vectors are compared one by one."""
-EF_SEARCH: Final = 150
-"""Candidates that a walk through the HNSW index keeps in sight."""
+LARGEST_COVERED: Final = 1200
+"""Dimensions that fit an entry of a b-tree; of longer vectors those in scope are read from the table."""
 INDEX_S: Final = 6 * 3600.0
 """Seconds that building the index of a new space may take where vectors are there already."""
 LEASE_S: Final = 90
@@ -44,25 +33,15 @@ _INDEX = """
     CREATE INDEX IF NOT EXISTS vectors_in_space_{space} ON vectors
     USING hnsw ((vector::halfvec({dim})) halfvec_ip_ops) WITH (m = 16, ef_construction = 64) WHERE space_id = {space}
 """
+# What is compared one by one, channel by channel on neighbouring pages: the table has each on a page of its own.
+_COVER = """
+    CREATE INDEX IF NOT EXISTS vectors_covered_{space} ON vectors (guild_id, channel_id)
+    INCLUDE (message_id, author_id, created_us, flags, vector) WHERE space_id = {space}
+"""
 # In one go it takes 24 s for 100,000 vectors; built beside writes, one by one, several times that.
 _UNHURRIED = "SELECT set_config('statement_timeout', '0', true), set_config('maintenance_work_mem', '512MB', true)"
 _PUT_SPACE = "INSERT INTO spaces (key, dim, sketch_dim) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING"
 _SPACE = "SELECT id, key, dim, sketch_dim FROM spaces WHERE key = $1"
-_SIZE = """
-    SELECT reltuples FROM pg_class WHERE oid = (SELECT v.tableoid FROM vectors v WHERE v.guild_id = $1 LIMIT 1)
-"""
-_COUNT = "SELECT count(*) FROM (SELECT FROM vectors v WHERE v.space_id = {space} AND {condition} LIMIT {most}) few"
-_NEAREST = """
-    WITH nearest AS MATERIALIZED (
-        SELECT v.message_id, v.vector, {distance} AS distance FROM vectors v
-        WHERE v.space_id = {space} AND {condition} ORDER BY {distance} LIMIT {limit}
-    )
-    SELECT message_id, vector FROM nearest ORDER BY distance
-"""
-_ITERATIVE = """
-    SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', $1, true),
-        set_config('statement_timeout', $2, true)
-"""
 _CLAIM = """
     WITH newest AS (
         SELECT w.message_id FROM unnest($2::integer[]) s (space_id) CROSS JOIN LATERAL (
@@ -131,13 +110,15 @@ def require_space(space: SpaceInUse | None) -> SpaceInUse:
 
 
 async def put_space(connection: Connection, key: str, dim: int, sketch_dim: int, *, indexed: bool = True) -> SpaceInUse:
-    """A space with its index, new or known; for one process at a time, as indexes are made."""
+    """A space with its indexes, new or known; for one process at a time, as indexes are made."""
     await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
     await connection.execute(_PUT_SPACE, key, dim, sketch_dim)
     space = SpaceInUse(*await connection.fetchrow(_SPACE, key))
     if indexed and dim <= LARGEST_INDEXED:
         await connection.execute(_UNHURRIED)
         await connection.execute(_INDEX.format(space=space.id, dim=space.dim), timeout=INDEX_S)
+        if dim <= LARGEST_COVERED:
+            await connection.execute(_COVER.format(space=space.id), timeout=INDEX_S)
     return space
 
 
@@ -173,58 +154,3 @@ async def put_embeddings(
     stored = sorted(row[0] for row in rows)
     await connection.execute(_PUT_SKETCHES, guild_id, *columns([(i, latest[i].sketch) for i in stored], 2))
     return stored
-
-
-async def dense(
-    connections: PostgresConnections, space: SpaceInUse, scope: Scope, vector: NDArray[np.float32], limit: int
-) -> list[Hit]:
-    """The messages in scope nearest to ``vector``, best first; score = cosine by the stored float16 vectors.
-
-    Raises:
-        ValueError: the vector has another shape than those of the space, is zero or not finite.
-    """
-    query = unit_query(vector, space.dim)
-    if limit < 1 or not scope.channel_ids:
-        return []
-    async with connections.reading() as connection:
-        await connection.execute(
-            _ITERATIVE, str(max(EF_SEARCH, min(1000, limit + SPARE))), f"{int(1000 * connections.read_s)}ms"
-        )
-        wanted = limit + SPARE
-        count, is_narrow = await _count(connection, space, scope)
-        rows: list[Any] = []
-        if not is_narrow:
-            rows = await _nearest(connection, space, scope, query, wanted, indexed=True)
-        if len(rows) < min(count, wanted):  # the walk gave up before it had met enough that lie in the scope
-            rows = await _nearest(connection, space, scope, query, wanted, indexed=False)
-    if not rows:
-        return []
-    return nearest([row[0] for row in rows], np.stack([row[1].to_numpy() for row in rows]), query, limit)
-
-
-async def _count(connection: Connection, space: SpaceInUse, scope: Scope) -> tuple[int, bool]:
-    """How many vectors the scope holds, as far as that matters, and whether they are few enough to compare all."""
-    arguments = Arguments()
-    condition = scope_condition(scope, "v", arguments)
-    size = await connection.fetchval(_SIZE, arguments.values[0])
-    most = max(EXACT_LIMIT, int(EXACT_SHARE * (size or 0)))
-    sql = _COUNT.format(space=space.id, condition=condition, most=arguments.add(most + 1))
-    count = int(await connection.fetchval(sql, *arguments.values))
-    return count, count <= most or space.dim > LARGEST_INDEXED
-
-
-async def _nearest(
-    connection: Connection, space: SpaceInUse, scope: Scope, query: NDArray[np.float32], limit: int, *, indexed: bool
-) -> list[asyncpg.Record]:
-    from pgvector import HalfVector
-
-    arguments = Arguments()
-    condition = scope_condition(scope, "v", arguments)
-    vector = arguments.add(HalfVector(query))
-    # The index is on the vector as one of `dim` dimensions: without that cast it does not offer itself.
-    cast = f"::halfvec({space.dim})" if indexed else "::halfvec"
-    column = f"v.vector{cast}" if indexed else "v.vector"
-    sql = _NEAREST.format(
-        space=space.id, condition=condition, distance=f"{column} <#> {vector}{cast}", limit=arguments.add(limit)
-    )
-    return list(await connection.fetch(sql, *arguments.values))
