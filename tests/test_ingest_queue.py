@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +17,7 @@ from tests.conftest import CHANNEL, GUILD, START, said
 
 if TYPE_CHECKING:
     from cogs.memory.memory_service import MemoryService
+    from cogs.memory.records import StoredMessage
     from tests.conftest import OpenMemory
 
 SCOPE = Scope(GUILD, frozenset([CHANNEL]))
@@ -70,6 +72,33 @@ async def test_what_was_not_embedded_is_taken_up_after_a_restart(open_memory: Op
     async with open_memory() as memory:
         await memory.queue.embedded()
         assert (await memory.stats(GUILD)).embedded == 1
+
+
+async def test_a_look_at_the_work_list_that_began_earlier_does_not_count_as_done(
+    memory: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow store: it is asked for work, a message is stored, and only then it answers that there was none."""
+    claim, asked, answered = memory.store.claim_unembedded, asyncio.Event(), asyncio.Event()
+
+    async def slow(limit: int) -> list[StoredMessage]:
+        waiting = await claim(limit)
+        if not asked.is_set():
+            asked.set()
+            await answered.wait()
+        return waiting
+
+    await memory.queue.embedded()
+    monkeypatch.setattr(memory.store, "claim_unembedded", slow)
+    memory.queue.take_up_work()
+    await asked.wait()
+    await memory.remember([said(1, "the samovar is broken")])
+    await memory.queue.stored()
+    embedded = asyncio.create_task(memory.queue.embedded())
+    while memory.queue._idle.is_set():  # noqa: ASYNC110  # until it waits for what follows
+        await asyncio.sleep(0)
+    answered.set()
+    await embedded
+    assert (await memory.stats(GUILD)).embedded == 1
 
 
 def test_neighbouring_events_of_one_kind_are_joined() -> None:

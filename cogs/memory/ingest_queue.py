@@ -242,7 +242,8 @@ class IngestQueue:
                 await asyncio.sleep(RETRY_S)
                 self._work.set()
             else:
-                if self._events.empty():
+                # A look that began before somebody asked for another has not seen what he asks for.
+                if self._events.empty() and not self._work.is_set():
                     self._idle.set()
 
 
