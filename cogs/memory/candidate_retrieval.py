@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from cogs.memory.exceptions import StoreBusy, StoreTimeout, StoreUnreachable
 from cogs.memory.query_terms import AuthorNames, parse_question
 from cogs.memory.recall_records import Stage
 from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cogs.memory.embedders import EncodedQuery
     from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.exceptions import StoreError
     from cogs.memory.query_terms import Question
     from cogs.memory.records import Hit, Neighbours, Scope, StoredRow
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
 
+log = logging.getLogger(__name__)
+
+PASSING = (StoreBusy, StoreTimeout, StoreUnreachable)
+"""Failures of a store that is there, or will be again: what else it gave is answered with, and the answer says so."""
+VECTOR, KEYWORD = "Found by words alone: {}", "Found by meaning alone: {}"
+"""The legs, each as the sentence that tells that it failed."""
 WIDENED = 32
 """Best hits of each leg whose neighbours become candidates too."""
 
@@ -53,15 +63,21 @@ class CandidateRetrieval:
         self._embedding = embedding
 
     async def pool(self, query: str, scope: Scope, clock: StageClock) -> CandidatePool:
-        """Find candidates and load them with their surroundings. Raises StoreError or ModelError."""
+        """Find candidates and load them with their surroundings; one leg that fails is told in the pool's problems.
+
+        Raises:
+            StoreError: no leg found anything because the store failed.
+            ModelError: the question cannot be embedded.
+        """
         question = parse_question(query)
         found = _Found(self._store, scope)
         # the database and the embedder work at the same time
         (encoded, dense), keyword = await asyncio.gather(
-            self._vector_leg(query, scope), self._keyword_leg(scope, question, found)
+            self._vector_leg(query, scope, found), self._keyword_leg(scope, question, found)
         )
         clock.lap("vector and keyword", len({hit.message_id for leg in (dense, keyword) for hit in leg}))
-        await found.add(dense)
+        with found.leg(VECTOR):
+            await found.add(dense)
         clock.lap("sketches", len(found.sketches))
         return CandidatePool(
             question=question,
@@ -71,6 +87,7 @@ class CandidateRetrieval:
             neighbours=found.neighbours,
             keyword_scores={hit.message_id: hit.score for hit in keyword if hit.message_id in found.sketches},
             vector_scores={hit.message_id: hit.score for hit in dense if hit.message_id in found.sketches},
+            problems=found.problems(),
         )
 
     async def load(self, scope: Scope, pool: CandidatePool, best: Sequence[int]) -> Shortlist:
@@ -79,7 +96,7 @@ class CandidateRetrieval:
         rows = await self._store.load(scope, list(dict.fromkeys([*best, *context])))
         return Shortlist(pool, [i for i in best if i in rows], rows, _names_of(rows))
 
-    async def _vector_leg(self, query: str, scope: Scope) -> tuple[EncodedQuery, Sequence[Hit]]:
+    async def _vector_leg(self, query: str, scope: Scope, found: _Found) -> tuple[EncodedQuery, Sequence[Hit]]:
         encoded, space = await self._embedding.encode_query(query)
         if self.profile.retriever == "keyword":
             return encoded, ()
@@ -87,13 +104,18 @@ class CandidateRetrieval:
             encoded, _ = await self._embedding.encode_query(query)
         if encoded.problem is not None:
             return encoded, ()
-        return encoded, await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
+        hits: Sequence[Hit] = ()
+        with found.leg(VECTOR):
+            hits = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
+        return encoded, hits
 
     async def _keyword_leg(self, scope: Scope, question: Question, found: _Found) -> Sequence[Hit]:
         if self.profile.retriever == "vector":
             return ()
-        hits = await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
-        await found.add(hits)
+        hits: Sequence[Hit] = ()
+        with found.leg(KEYWORD):
+            hits = await self._store.lexical(scope, question.keywords, self.profile.keyword_candidates)
+            await found.add(hits)
         return hits
 
 
@@ -115,6 +137,24 @@ class _Found:
         self.candidates: dict[int, None] = {}
         self.neighbours: dict[int, Neighbours] = {}
         self.sketches: dict[int, bytes] = {}
+        self._asked: set[str] = set()
+        self._failures: dict[str, StoreError] = {}
+
+    @contextmanager
+    def leg(self, sentence: str) -> Iterator[None]:
+        """What one of the legs does: when the store fails it, the other goes on."""
+        self._asked.add(sentence)
+        try:
+            yield
+        except PASSING as error:
+            log.warning("a search in guild %d. %s", self._scope.guild_id, sentence.format(error))
+            self._failures[sentence] = error
+
+    def problems(self) -> tuple[str, ...]:
+        """What failed, as sentences. Raises StoreError when that is all that was tried."""
+        if self._failures and self._failures.keys() == self._asked:
+            raise next(iter(self._failures.values()))
+        return tuple(sentence.format(error) for sentence, error in self._failures.items())
 
     async def add(self, hits: Sequence[Hit]) -> None:
         """Take in a leg's hits, best first, and the messages beside the best of them.

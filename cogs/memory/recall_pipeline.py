@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cachetools import TTLCache
 
-from cogs.memory.candidate_retrieval import StageClock, surroundings
+from cogs.memory.candidate_retrieval import PASSING, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.kept_counts import KeptCounts
@@ -109,8 +109,9 @@ class RecallPipeline:
                 guild_id=scope.guild_id,
             )
             results = _results(best, ranking, limit, collapse=collapse)
-            cached = Recall(query, results, await self._trace(scope, clock, best, ranking))
-            may_do_better = ranking.degraded or pool.encoded.problem is not None  # the next time
+            trace = await self._trace(scope, clock, best, ranking)
+            cached = Recall(query, results, trace)
+            may_do_better = trace.degraded  # the next time
             if not may_do_better and not exclude:  # a message that excludes itself asks once
                 self.cache.put(scope.guild_id, generation, key, cached)
         else:
@@ -137,11 +138,17 @@ class RecallPipeline:
         return None if deadline is None else max(0.0, deadline - clock.total_ms)
 
     async def _trace(self, scope: Scope, clock: StageClock, best: Shortlist, ranking: Ranking) -> RecallTrace:
-        counts = await self._counts.get(scope.guild_id)
-        degraded = list(ranking.degraded)
-        if best.pool.encoded.problem is not None:
-            degraded.append(best.pool.encoded.problem)
-        if counts.index_ready < 1:  # no share: it would tell how much is said where the asker cannot look
+        pool = best.pool
+        degraded = [*pool.problems, *ranking.degraded]
+        if pool.encoded.problem is not None:
+            degraded.append(pool.encoded.problem)
+        index_ready, reaches_back_to = 1.0, None
+        try:
+            index_ready = (await self._counts.get(scope.guild_id)).index_ready
+            reaches_back_to = await self._reaches_back_to(scope)
+        except PASSING as error:
+            degraded.append(f"How far the memory reaches could not be seen: {error}")
+        if index_ready < 1:  # no share: it would tell how much is said where the asker cannot look
             degraded.append("The vector index is being rebuilt; older messages are found by words alone.")
         if problem := self._ingest_problem():
             degraded.append(f"New messages are waiting: {problem}")
@@ -153,8 +160,8 @@ class RecallPipeline:
             reranker=ranking.reranker,
             total_ms=clock.total_ms,
             degraded=tuple(degraded),
-            reaches_back_to=await self._reaches_back_to(scope),
-            index_ready=counts.index_ready,
+            reaches_back_to=reaches_back_to,
+            index_ready=index_ready,
             unembedded=sum(best.rows[i].vector is None for i in best.candidates),
         )
 

@@ -42,6 +42,8 @@ class CandidatePool:
     neighbours: Mapping[int, Neighbours]
     keyword_scores: Mapping[int, float]
     vector_scores: Mapping[int, float]
+    problems: tuple[str, ...] = ()
+    """Sentences that say what was not looked at because the store failed."""
 
     @cached_property
     def row_of(self) -> dict[int, int]:

@@ -78,7 +78,8 @@ class MemoryStore(Protocol):
     async def lexical(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
         """The ``limit`` best keyword matches in scope for any of ``terms``, best first; scores are positive.
 
-        They depend on nothing but what lies in the scope: other messages change neither score nor order.
+        They depend on nothing but what lies in the scope: other messages change neither score nor order. Raises
+        StoreTimeout when that takes longer than a question may wait.
         """
 
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:

@@ -196,7 +196,7 @@ class SqliteStore:
         return await self._vectors.dense(scope, vector, limit)
 
     async def lexical(self, scope: Scope, terms: Sequence[str], limit: int) -> list[Hit]:
-        """The best keyword matches in scope; none, with a warning in the log, when the deadline passes."""
+        """The best keyword matches in scope."""
         return await sqlite_search.search(self._connections, scope, terms, limit, deadline_s=self._deadline_s)
 
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 
-from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly
+from cogs.memory.exceptions import StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreTimeout
 from cogs.memory.stores import CLOSED
 from cogs.memory.stores.data_folder import create_private, durable_replace, folder_errors
 from cogs.memory.stores.migrations import migrate
@@ -39,10 +39,6 @@ _READER_PRAGMAS = (*_PRAGMAS, "PRAGMA query_only = ON")
 _INTERRUPT_AGAIN_S = 0.05
 
 
-class QueryInterrupted(StoreError):
-    """A query ran past its deadline and was stopped."""
-
-
 _NOT_WRITABLE = "The database cannot be written to: check the owner and permissions of the data folder."
 _NO_MEMORY = "The machine has no memory left for the database: try again in a moment."
 _IN_USE = "The database is in use by another program: try again when it has ended."
@@ -61,7 +57,7 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_CANTOPEN: (StoreReadOnly, _NOT_WRITABLE),
     sqlite3.SQLITE_CORRUPT: (StoreDamaged, DAMAGED),
     sqlite3.SQLITE_NOTADB: (StoreDamaged, DAMAGED),
-    sqlite3.SQLITE_INTERRUPT: (QueryInterrupted, "The search took too long and was stopped."),
+    sqlite3.SQLITE_INTERRUPT: (StoreTimeout, "The search took too long and was stopped."),
     sqlite3.SQLITE_BUSY: (StoreBusy, _IN_USE),
     sqlite3.SQLITE_LOCKED: (StoreBusy, _IN_USE),
 }
@@ -138,7 +134,7 @@ class Connections:
         """All rows of one query on a reader.
 
         Raises:
-            QueryInterrupted: it took longer than ``deadline_s`` seconds.
+            StoreTimeout: it took longer than ``deadline_s`` seconds.
         """
         async with self._reading:
             await self._open_writer()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cogs.memory.records import Hit
-from cogs.memory.stores.sqlite_connections import QueryInterrupted
 from cogs.memory.stores.sqlite_rows import scope_condition
 from cogs.memory.stores.term_budget import (
     BESIDE_WEIGHT,
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 
     from cogs.memory.records import Scope
     from cogs.memory.stores.sqlite_connections import Connections
-
-log = logging.getLogger(__name__)
 
 _WORD_COLUMNS = "{author content previous}"
 _TEXT_COLUMNS = "{content}"
@@ -99,12 +95,13 @@ def parse_terms(terms: Iterable[str]) -> Terms:
 async def search(
     connections: Connections, scope: Scope, terms: Sequence[str], limit: int, *, deadline_s: float
 ) -> list[Hit]:
-    """The best keyword matches in scope, by how rare their words are there; none (and a warning) at the deadline.
+    """The best keyword matches in scope, by how rare their words are there.
 
     How rare a word is, and so the order, is counted among the messages that the asker may read: what he may not read
     changes nothing in his answer. FTS5's own ``bm25()`` counts the whole database.
 
     Raises:
+        StoreTimeout: the deadline passed.
         StoreError: the engine failed.
     """
     wanted = parse_terms(terms).places()
@@ -116,22 +113,18 @@ async def search(
     most = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
     parameters = {**parameters, "most": most, "counted": MOST_COUNTED, "limit": limit}
     end = asyncio.get_running_loop().time() + deadline_s
-    try:
-        [[total, *frequencies]] = await connections.read(
-            _counting(condition, matched, len(wanted)),
-            {**parameters, **{f"match{i}": place.anywhere for i, place in enumerate(wanted)}},
-            deadline_s=deadline_s,
-        )
-        kept = affordable(frequencies, MATCH_BUDGET)
-        if not kept:
-            return []
-        sql, more = _ranking(matched, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
-        rows = await connections.read(
-            sql, {**parameters, **more}, deadline_s=max(0.0, end - asyncio.get_running_loop().time())
-        )
-    except QueryInterrupted:
-        log.warning("keyword search in guild %d passed its deadline of %.1f s", scope.guild_id, deadline_s)
+    [[total, *frequencies]] = await connections.read(
+        _counting(condition, matched, len(wanted)),
+        {**parameters, **{f"match{i}": place.anywhere for i, place in enumerate(wanted)}},
+        deadline_s=deadline_s,
+    )
+    kept = affordable(frequencies, MATCH_BUDGET)
+    if not kept:
         return []
+    sql, more = _ranking(matched, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
+    rows = await connections.read(
+        sql, {**parameters, **more}, deadline_s=max(0.0, end - asyncio.get_running_loop().time())
+    )
     return [Hit(message_id, score) for message_id, score in rows]
 
 
