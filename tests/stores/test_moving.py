@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.exceptions import StoreError
-from cogs.memory.records import ChannelInfo
+from cogs.memory.records import ChannelInfo, QuotingReply
 from cogs.memory.stores.moving import Move, rows
-from cogs.memory.stores.moving_ends import opened_end
+from cogs.memory.stores.moving_ends import PostgresEnd, opened_end
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.routed import RoutedStore
 from cogs.memory.stores.sqlite import SqliteStore
@@ -55,6 +56,9 @@ async def furnish(store: MemoryStore) -> None:
     ]
     await fill(store, [*everyone, message(3000, "elsewhere", guild_id=OTHER_GUILD), message(3001, "his", **BOB)])
     await store.upsert([message(4000, "awaits its vector", edited_at=START)])
+    quoted = [message(i, f"text {i} of \x00 many") for i in (5, 11, 13)]
+    await store.put_reply(QuotingReply(GUILD, LOBBY, (5000, 5001)), quoted[1:])
+    await store.put_reply(QuotingReply(GUILD, LOBBY, (5002,)), quoted[:2])  # of which one goes below
     await store.put_channels([ChannelInfo(LOBBY, GUILD, "lobby"), ChannelInfo(GARDEN, GUILD, "garden", LOBBY)])
     await store.delete(GUILD, [5, 7, 9999])
     await store.erase(GUILD, author_id=200)
@@ -69,6 +73,26 @@ async def contents(store: MemoryStore) -> object:
         for guild in (GUILD, OTHER_GUILD)
         async for batch in rows(store, guild)
     ], [await store.channels(guild) for guild in (GUILD, OTHER_GUILD)]
+
+
+def every_row(folder: Path) -> dict[str, list[str]]:
+    """What stands in each table of an embedded database, but for the full-text index, which is made of the others."""
+    with closing(sqlite3.connect(folder / "memory.db")) as database:
+        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: sorted(map(repr, database.execute(f"SELECT * FROM {name}")))
+            for name in names
+            if not name.startswith("message_search")
+        }
+
+
+async def server_tables(store: PostgresStore) -> dict[str, int]:
+    """How many rows each table on the server has."""
+    named = await store.connections.read(
+        "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+        " AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+    )
+    return {name: (await store.connections.read(f"SELECT count(*) FROM {name}"))[0][0] for (name,) in named}
 
 
 async def move(source: MemoryStore, target: MemoryStore, folder: Path) -> MoveReport:
@@ -105,6 +129,41 @@ async def test_there_and_back_nothing_is_lost_or_changed(tmp_path: Path, postgre
         assert await contents(store) == before
         assert set((await store.upsert([message(5), message(3002, **BOB)])).refused) == {5, 3002}
         assert await store.get_setting(0, "of the bot") == "1"
+
+
+async def test_every_table_of_either_schema_is_carried(tmp_path: Path, postgres_dsn: str) -> None:
+    """A table that is added to a schema and not to the move is empty here, or differs in the end."""
+    server = PostgresStore(postgres_dsn, schema=TEST_SCHEMA)
+    await (await emptied(server)).close()
+    async with opened(SqliteStore(tmp_path / "here")) as store:
+        await furnish(store)
+    before = every_row(tmp_path / "here")
+    assert not [name for name, rows_ in before.items() if not rows_], "something of everything"
+    report = await move(SqliteStore(tmp_path / "here"), PostgresStore(postgres_dsn, schema=TEST_SCHEMA), tmp_path)
+    assert report.replies == 2
+    async with opened(PostgresStore(postgres_dsn, schema=TEST_SCHEMA)) as store:
+        assert isinstance(store, PostgresStore)
+        counts = await server_tables(store)
+        assert not [name for name, count in counts.items() if not count]
+        alike = before.keys() - {"settings", "spaces", "vectors"}  # a store's own, and rows that await their vector
+        assert {name: counts[name] for name in alike} == {name: len(before[name]) for name in alike}
+        assert [reply.id for reply in await store.stale_replies(9)] == [5002]
+    await move(PostgresStore(postgres_dsn, schema=TEST_SCHEMA), SqliteStore(tmp_path / "back"), tmp_path)
+    assert every_row(tmp_path / "back") == before
+
+
+async def test_a_lost_reply_is_told(tmp_path: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(SqliteStore(tmp_path)) as store:
+        await fill_with_three(store)
+        await store.put_reply(QuotingReply(GUILD, LOBBY, (9,)), [message(1)])
+    await (await emptied(PostgresStore(postgres_dsn, schema=TEST_SCHEMA))).close()
+
+    async def forgetful(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(PostgresEnd, "put_replies", forgetful)
+    with pytest.raises(StoreError, match="differs"):
+        await move(SqliteStore(tmp_path), PostgresStore(postgres_dsn, schema=TEST_SCHEMA), tmp_path)
 
 
 async def test_one_that_was_killed_goes_on_where_it_was(tmp_path: Path, postgres_dsn: str) -> None:

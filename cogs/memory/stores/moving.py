@@ -1,7 +1,8 @@
 """Moving a whole memory from one store to another: resumable after a kill, verified message by message.
 
-What moves: messages with the vectors and sketches of the space in use, names of channels, settings, and the marks of
-what was deleted or forgotten. Vectors of other spaces do not: they would be made anew anyway.
+What moves: messages with the vectors and sketches of the space in use, names of channels, settings, the marks of what
+was deleted or forgotten, and which messages the bot's replies quote. Vectors of other spaces do not: they would be made
+anew anyway.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cogs.memory.records import Embedding, Scope
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-    from cogs.memory.records import StoredMessage, StoredRow
+    from cogs.memory.records import QuotingReply, StoredMessage, StoredRow
     from cogs.memory.stores import MemoryStore
 
 BATCH: Final = 500
@@ -45,6 +46,17 @@ class Marks:
     """(author, the moment in microseconds since 1970 up to which all of his is refused), in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyRow:
+    """A reply of the bot as a database keeps it."""
+
+    reply: QuotingReply
+    is_stale: bool
+    """Whether something it quotes is gone or says something else now."""
+    sources: tuple[int, ...]
+    """The messages that it quotes, in order."""
+
+
 class End(Protocol):
     """One end of a move: an open store, and what its protocol does not tell."""
 
@@ -68,6 +80,12 @@ class End(Protocol):
     async def put_marks(self, guild_id: int, marks: Marks) -> None:
         """Add marks to those that are there."""
 
+    async def replies(self, guild_id: int) -> list[ReplyRow]:
+        """The bot's replies in a guild that quote messages, in order of id."""
+
+    async def put_replies(self, guild_id: int, rows: Sequence[ReplyRow]) -> None:
+        """Store replies as they stand; those that are there already are replaced."""
+
     async def last_space(self) -> SpaceRow | None:
         """The space used last."""
 
@@ -84,6 +102,7 @@ class MoveReport:
     tombstones: int = 0
     guilds: int = 0
     settings: int = 0
+    replies: int = 0
     already: int = field(default=0)
     """Messages that an earlier, interrupted move had brought."""
 
@@ -160,7 +179,10 @@ class Move:
                 self._report.already += len(batch)
             self._report.vectors += sum(row.vector is not None for row in batch)
             self._progress("move", self._done, self._total)
+        replies = await self._source.replies(guild_id)
+        await self._target.put_replies(guild_id, replies)
         self._report.tombstones += len(marks.tombstones)
+        self._report.replies += len(replies)
 
     async def _verify(self, guilds: Sequence[int], settings: Mapping[tuple[int, str], str]) -> None:
         self._done = 0
@@ -190,7 +212,7 @@ class Move:
             self._done += len(batch)
             self._progress("verify", self._done, 2 * self._total)
         digest.update(repr(await end.store.channels(guild_id)).encode("utf-8", "replace"))
-        digest.update(repr(await end.marks(guild_id)).encode())
+        digest.update(repr((await end.marks(guild_id), await end.replies(guild_id))).encode())
         return count, digest.hexdigest()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from cogs.memory.stores import postgres_replies, sqlite_replies
 from cogs.memory.stores import postgres_writes as writes
-from cogs.memory.stores.moving import STORE, End, Marks, SpaceRow
+from cogs.memory.stores.moving import STORE, End, Marks, ReplyRow, SpaceRow
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.postgres_rows import text_out
 from cogs.memory.stores.routed import RoutedStore
@@ -29,7 +30,7 @@ class SqliteEnd:
 
     async def guilds(self) -> list[int]:
         """All guilds of which the store holds anything but settings, in order."""
-        tables = ("messages", "tombstones", "erasures", "channels")
+        tables = ("messages", "tombstones", "erasures", "channels", "replies")
         union = " UNION ".join(f"SELECT guild_id FROM {table}" for table in tables)  # noqa: S608  # constants
         return sorted(row[0] for row in await self._connections.read(union))
 
@@ -58,6 +59,17 @@ class SqliteEnd:
                 "INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)", [(guild_id, *mark) for mark in marks.erasures]
             )
 
+    async def replies(self, guild_id: int) -> list[ReplyRow]:
+        """The bot's replies in a guild that quote messages, in order of id."""
+        rows = await sqlite_replies.all_of(self._connections, guild_id)
+        return [ReplyRow(*row) for row in rows]
+
+    async def put_replies(self, guild_id: int, rows: Sequence[ReplyRow]) -> None:
+        """Store replies as they stand."""
+        async with self._connections.write_lock, self._connections.transaction() as writer:
+            for row in rows:
+                await sqlite_replies.put_as_is(writer, row.reply, row.sources, is_stale=row.is_stale)
+
     async def last_space(self) -> SpaceRow | None:
         """The space used last."""
         number = await self.store.get_setting(STORE, "space")
@@ -79,7 +91,7 @@ class PostgresEnd:
 
     async def guilds(self) -> list[int]:
         """All guilds of which the store holds anything but settings, in order."""
-        tables = ("guilds", "tombstones", "erasures", "channels")
+        tables = ("guilds", "tombstones", "erasures", "channels", "replies")
         union = " UNION ".join(f"SELECT guild_id FROM {table}" for table in tables)  # noqa: S608  # constants
         return sorted(row[0] for row in await self._connections.read(union))
 
@@ -104,6 +116,17 @@ class PostgresEnd:
             await writes.bury(connection, guild_id, marks.tombstones)
             for author, until in marks.erasures:
                 await writes.forget_author(connection, guild_id, author, until)
+
+    async def replies(self, guild_id: int) -> list[ReplyRow]:
+        """The bot's replies in a guild that quote messages, in order of id."""
+        rows = await postgres_replies.all_of(self._connections, guild_id)
+        return [ReplyRow(*row) for row in rows]
+
+    async def put_replies(self, guild_id: int, rows: Sequence[ReplyRow]) -> None:
+        """Store replies as they stand."""
+        async with self._connections.transaction() as connection:
+            for row in rows:
+                await postgres_replies.put_as_is(connection, row.reply, row.sources, is_stale=row.is_stale)
 
     async def last_space(self) -> SpaceRow | None:
         """The space used last."""
@@ -146,6 +169,14 @@ class RoutedEnd:
     async def put_marks(self, guild_id: int, marks: Marks) -> None:
         """Add marks to those that are there."""
         await self._of(guild_id).put_marks(guild_id, marks)
+
+    async def replies(self, guild_id: int) -> list[ReplyRow]:
+        """The bot's replies in a guild that quote messages, in order of id."""
+        return await self._of(guild_id).replies(guild_id)
+
+    async def put_replies(self, guild_id: int, rows: Sequence[ReplyRow]) -> None:
+        """Store replies as they stand."""
+        await self._of(guild_id).put_replies(guild_id, rows)
 
     async def last_space(self) -> SpaceRow | None:
         """The space used last, on the first server."""

@@ -26,6 +26,15 @@ _PUT_SOURCES = """
     INSERT INTO reply_sources (guild_id, source_id, reply_id) SELECT $1, s.id, $3 FROM unnest($2::bigint[]) s (id)
     ON CONFLICT (guild_id, source_id, reply_id) DO NOTHING
 """
+_ALL = """
+    SELECT r.id, r.channel_id, r.parts, r.stale, ARRAY (
+        SELECT s.source_id FROM reply_sources s WHERE s.guild_id = $1 AND s.reply_id = r.id ORDER BY s.source_id
+    ) FROM replies r WHERE r.guild_id = $1 ORDER BY r.id
+"""
+_PUT_AS_IS = """
+    INSERT INTO replies (guild_id, id, channel_id, parts, stale) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (guild_id, id) DO UPDATE SET parts = excluded.parts, stale = excluded.stale
+"""
 _STALE = """
     SELECT r.guild_id, r.channel_id, r.parts FROM replies r
     WHERE r.guild_id = ANY ($1::bigint[]) AND r.stale ORDER BY r.id LIMIT $2
@@ -62,6 +71,21 @@ async def stale(connections: PostgresConnections, limit: int) -> list[QuotingRep
     """Return replies that quote what is gone or changed, oldest first."""
     rows = await connections.read(_STALE, await guilds(connections), limit)
     return [QuotingReply(guild_id, channel_id, tuple(parts)) for guild_id, channel_id, parts in rows]
+
+
+async def all_of(connections: PostgresConnections, guild_id: int) -> list[tuple[QuotingReply, bool, tuple[int, ...]]]:
+    """Return a guild's replies in order of id, each with whether it is stale and with what it quotes."""
+    return [
+        (QuotingReply(guild_id, channel_id, tuple(parts)), stale, tuple(sources))
+        for _, channel_id, parts, stale, sources in await connections.read(_ALL, guild_id)
+    ]
+
+
+async def put_as_is(connection: Connection, reply: QuotingReply, source_ids: Sequence[int], *, is_stale: bool) -> None:
+    """Store a reply of another store, without a look at what it quotes."""
+    parts = list(reply.message_ids)
+    await connection.execute(_PUT_AS_IS, reply.guild_id, reply.id, reply.channel_id, parts, is_stale)
+    await connection.execute(_PUT_SOURCES, reply.guild_id, list(source_ids), reply.id)
 
 
 async def drop(connection: Connection, guild_id: int, reply_id: int) -> None:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from cogs.memory.stores.sqlite_connections import Connections
 
 _STILL_SAID = "SELECT 1 FROM messages WHERE id = ? AND guild_id = ? AND content = ?"
+_ALL = "SELECT id, channel_id, parts, stale FROM replies WHERE guild_id = ? ORDER BY id"
+_ALL_SOURCES = """
+    SELECT s.reply_id, s.source_id FROM replies r JOIN reply_sources s ON s.reply_id = r.id
+    WHERE r.guild_id = ? ORDER BY s.source_id
+"""
+_PUT_AS_IS = """
+    INSERT INTO replies VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET parts = excluded.parts, stale = excluded.stale
+"""
+_PUT_SOURCE = "INSERT OR IGNORE INTO reply_sources VALUES (?, ?)"
 _STALE = "SELECT guild_id, channel_id, parts FROM replies INDEXED BY replies_stale WHERE stale ORDER BY id LIMIT ?"
 
 
@@ -30,15 +40,34 @@ async def put(writer: aiosqlite.Connection, reply: QuotingReply, sources: Sequen
         " ON CONFLICT (id) DO UPDATE SET parts = excluded.parts, stale = max(stale, excluded.stale)",
         (reply.id, reply.guild_id, reply.channel_id, json.dumps(reply.message_ids), int(lost)),
     )
-    await writer.executemany(
-        "INSERT OR IGNORE INTO reply_sources VALUES (?, ?)", [(source.id, reply.id) for source in sources]
-    )
+    await writer.executemany(_PUT_SOURCE, [(source.id, reply.id) for source in sources])
 
 
 async def stale(connections: Connections, limit: int) -> list[QuotingReply]:
     """Return replies that quote what is gone or changed, oldest first."""
     rows = await connections.read(_STALE, (limit,))
     return [QuotingReply(guild_id, channel_id, tuple(json.loads(parts))) for guild_id, channel_id, parts in rows]
+
+
+async def all_of(connections: Connections, guild_id: int) -> list[tuple[QuotingReply, bool, tuple[int, ...]]]:
+    """Return a guild's replies in order of id, each with whether it is stale and with what it quotes."""
+    sources: dict[int, list[int]] = {}
+    for reply_id, source_id in await connections.read(_ALL_SOURCES, (guild_id,)):
+        sources.setdefault(reply_id, []).append(source_id)
+    return [
+        (QuotingReply(guild_id, channel_id, tuple(json.loads(parts))), bool(stale), tuple(sources.get(reply_id, ())))
+        for reply_id, channel_id, parts, stale in await connections.read(_ALL, (guild_id,))
+    ]
+
+
+async def put_as_is(
+    writer: aiosqlite.Connection, reply: QuotingReply, source_ids: Sequence[int], *, is_stale: bool
+) -> None:
+    """Store a reply of another store, without a look at what it quotes."""
+    await writer.execute(
+        _PUT_AS_IS, (reply.id, reply.guild_id, reply.channel_id, json.dumps(reply.message_ids), int(is_stale))
+    )
+    await writer.executemany(_PUT_SOURCE, [(source_id, reply.id) for source_id in source_ids])
 
 
 async def drop(writer: aiosqlite.Connection, guild_id: int, reply_id: int) -> None:

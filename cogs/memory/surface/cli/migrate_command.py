@@ -50,8 +50,8 @@ async def _move(source: MemoryStore, folder: Path, target: MemoryStore, target_f
             ).run()
         console.print(
             f"{report.messages:,} messages with {report.vectors:,} vectors, {report.tombstones:,} marks of deleted "
-            f"ones and {report.settings:,} settings of {report.guilds:,} servers are in {new.name}; both were read "
-            "back and are the same.",
+            f"ones, {report.replies:,} replies that quote messages and {report.settings:,} settings of "
+            f"{report.guilds:,} servers are in {new.name}; both were read back and are the same.",
             markup=False,
         )
         if report.already:
