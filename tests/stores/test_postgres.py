@@ -6,11 +6,10 @@ import asyncio
 import json
 import logging
 import os
-import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,21 +18,17 @@ from cogs.memory.exceptions import StoreError, StoreTimeout, StoreTooNew, StoreU
 from cogs.memory.records import Embedding
 from cogs.memory.stores import postgres_dense, postgres_vectors
 from cogs.memory.stores.postgres import PostgresStore
-from cogs.memory.stores.postgres_connections import PostgresConnections, drop_schema, server_name
+from cogs.memory.stores.postgres_connections import drop_schema, server_name
 from cogs.memory.stores.postgres_migrations import migrations
 from cogs.memory.stores.sqlite import SqliteStore
 from tests.postgres_server import TEST_SCHEMA
 from tests.stores.samples import (
     BOB,
-    GARDEN,
     GUILD,
-    OTHER_GUILD,
     OTHER_SPACE,
     SPACE,
-    START,
     check_counts,
     embed_all,
-    embedding,
     emptied,
     fill,
     found,
@@ -47,15 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ROOT = Path(__file__).parents[2]
-SPREAD = ("messages", "search", "vectors", "sketches", "tombstones", "erasures", "channels", "settings")
-"""Tables that a guild distributes."""
-ANY_TABLE = f"(?:{'|'.join((*SPREAD, 'guilds'))})"
-UNSPREAD = {
-    "SELECT guild_id FROM guilds": "which guilds there are",
-    "SELECT guild_id FROM guilds WHERE pending": "in which of them messages await embedding",
-    "UPDATE guilds SET pending = true WHERE NOT pending": "a new embedder: in all of them",
-}
-"""The only statements that read or write more than one guild, all of them on the list of guilds."""
 
 
 @pytest.fixture
@@ -72,83 +58,6 @@ async def another(postgres_dsn: str) -> PostgresStore:
     await store.open()
     await store.use_space(SPACE)
     return store
-
-
-class TestStatements:
-    async def test_every_one_carries_the_guild(self, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So that a statement concerns one shard, whether PostgreSQL's partitions or Citus's nodes are meant."""
-        seen: set[str] = set()
-        acquired = PostgresConnections._acquired
-
-        def listening(self: PostgresConnections) -> Any:
-            class Listening:
-                async def __aenter__(inner) -> Any:  # noqa: N805
-                    inner.context = acquired(self)
-                    inner.connection = await inner.context.__aenter__()
-                    inner.connection.add_query_logger(note)
-                    return inner.connection
-
-                async def __aexit__(inner, *error: Any) -> Any:  # noqa: N805
-                    if not inner.connection.is_closed():
-                        inner.connection.remove_query_logger(note)
-                    return await inner.context.__aexit__(*error)
-
-            return Listening()
-
-        def note(query: Any) -> None:
-            seen.add(" ".join(query.query.split()))
-
-        store = await emptied(PostgresStore(postgres_dsn, schema=TEST_SCHEMA))
-        monkeypatch.setattr(PostgresConnections, "_acquired", listening)
-        await use_everything(store)
-        await store.close()
-        assert len(seen) > 35
-        for statement in seen:
-            if statement not in UNSPREAD and re.search(rf"\b(FROM|JOIN|INTO|UPDATE) {ANY_TABLE}\b", statement):
-                assert_one_guild(statement)
-
-
-def assert_one_guild(statement: str) -> None:
-    """Every table that a statement names is bound to the guild, itself or by a join with one that is."""
-    references = re.findall(
-        rf"\b(?:FROM|JOIN|UPDATE) ({ANY_TABLE})\b(?: (?:AS )?(?!WHERE|SET|ON|ORDER|LIMIT)(\w+))?",
-        statement,
-    )
-    for table, alias in references:
-        name = alias or table
-        bound = rf"(?<!\w)(?:{name}\.)?guild_id = (?:\$\d|ANY \(\$\d|\w+\.guild_id)"
-        assert re.search(bound, statement), f"{name} in: {statement}"
-    if "INSERT INTO" in statement:
-        assert re.search(r"SELECT \$1|VALUES \(\$1", statement), statement
-
-
-async def use_everything(store: PostgresStore) -> None:
-    """Call every method in every way that leads to a statement of its own."""
-    await store.use_space(OTHER_SPACE)
-    await store.use_space(SPACE)
-    both = [message(1, "one"), message(2, "new york", reply_to=1), message(3, "猫", guild_id=OTHER_GUILD)]
-    await store.upsert(both)
-    await store.upsert([message(1, "edited", edited_at=START, channel_id=GARDEN)])
-    await store.claim_unembedded(1)
-    await store.put_embeddings([embedding(m) for m in both])
-    await embed_all(store)
-    await store.claim_unembedded(9)
-    await store.lexical(scope(author_ids=frozenset({100})), ["new york", "猫", "one"], 9)
-    await store.dense(scope(after=START), vector(1), 9)
-    for read in (store.neighbours, store.sketches, store.load, store.filter):
-        await read(scope(), [1, 2])
-    await store.authors(GUILD)
-    await store.channels(GUILD)
-    await store.stats()
-    assert len([m async for m in store.iterate(GUILD, author_id=100)]) == 2
-    await store.put_setting(GUILD, "a", "1")
-    await store.put_setting(GUILD, "a", None)
-    await store.get_setting(GUILD, "a")
-    await store.delete(GUILD, [1])
-    await store.erase(GUILD, author_id=100)
-    await store.erase(OTHER_GUILD)
-    await store.upsert([message(9, guild_id=OTHER_GUILD)])
-    await store.claim_unembedded(1)
 
 
 class TestProcesses:

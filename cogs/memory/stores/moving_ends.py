@@ -97,8 +97,12 @@ class PostgresEnd:
 
     async def settings(self) -> dict[tuple[int, str], str]:
         """All settings by guild and key, without the store's own."""
-        rows = await self._connections.read("SELECT guild_id, key, value FROM settings WHERE guild_id <> $1", STORE)
-        return {(guild, text_out(key)): text_out(value) for guild, key, value in rows}
+        settings: dict[tuple[int, str], str] = {}
+        for (guild,) in await self._connections.read("SELECT DISTINCT guild_id FROM settings"):
+            if guild != STORE:
+                rows = await self._connections.read("SELECT key, value FROM settings WHERE guild_id = $1", guild)
+                settings |= {(guild, text_out(key)): text_out(value) for key, value in rows}
+        return settings
 
     async def marks(self, guild_id: int) -> Marks:
         """What must never come back to a guild."""
