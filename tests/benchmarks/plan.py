@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.plan [--guilds 1 10 100 1000] [--messages 1000 100000 10000000] [--daily 0.01] [--json]
 
-For each engine: disk, RAM (the bot's process; for PostgreSQL also what the server should hold), the time a question
-takes when all channels of its server are searched, and the processor's hours to embed what is there and what is written
-each day. The unit costs stand in ``unit_costs.json`` with the commands that measured them; the last table puts what the
-formulas say beside what was measured. Beyond the measured sizes it is an extrapolation, and says so.
+For each engine: disk, RAM (the bot's process; for PostgreSQL also what the server should hold), the time and the
+processor time of a question when all channels of its server are searched, and the processor's hours to embed what is
+there and what is written each day. The unit costs stand in ``unit_costs.json`` with the commands that measured them;
+the last table puts what the formulas say beside what was measured. Beyond the measured sizes it is an extrapolation, and
+says so.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Plan:
     bot_ram_gb: float
     server_ram_gb: float
     recall_ms: float
+    recall_cpu_ms: float
+    """Processor time of one question, in the bot and the server together."""
     rebuild_s: float
     """Seconds after a start until the search by meaning is complete."""
     embed_hours: float
@@ -64,6 +67,7 @@ def plan(engine: str, guilds: int, messages_per_guild: int, *, daily: float) -> 
         bot_ram_gb=(cost["ram_mb"] + total * cost["ram_bytes_a_message"] / 1e6) / 1e3,
         server_ram_gb=total * cost["server_ram_bytes_a_message"] / 1e9,
         recall_ms=recall_ms(engine, messages_per_guild),
+        recall_cpu_ms=recall_ms(engine, messages_per_guild) * cost["recall_cpu_share"],
         rebuild_s=total / 1e6 * cost["rebuild_s_a_million"],
         embed_hours=total / COSTS["embedder"]["messages_a_second"] / 3600,
         daily_minutes=total * daily / COSTS["embedder"]["messages_a_second"] / 60,
@@ -112,8 +116,8 @@ def main() -> None:
 
 def _table(engine: str, plans: list[Plan]) -> Table:
     table = Table(title=f"{engine}: {COSTS[engine]['one']}")
-    names = ("guilds", "messages each", "disk", "RAM of the bot", "RAM of the server", "recall", "index ready after")
-    for name in (*names, "to embed all", "a day's"):
+    names = ("guilds", "messages each", "disk", "RAM of the bot", "RAM of the server", "recall", "CPU of it")
+    for name in (*names, "index ready after", "to embed all", "a day's"):
         table.add_column(name, justify="right")
     for each in plans:
         table.add_row(
@@ -123,6 +127,7 @@ def _table(engine: str, plans: list[Plan]) -> Table:
             _bytes(each.bot_ram_gb),
             _bytes(each.server_ram_gb) if each.server_ram_gb else "–",
             f"{'~' if each.extrapolated else ''}{each.recall_ms:,.0f} ms",
+            f"{'~' if each.extrapolated else ''}{each.recall_cpu_ms:,.0f} ms",
             f"{each.rebuild_s:,.1f} s" if each.rebuild_s else "–",
             f"{each.embed_hours:,.1f} h",
             f"{each.daily_minutes:,.0f} min",
@@ -137,9 +142,8 @@ def _check() -> Table:
     for row in COSTS["measured"]:
         formula: Any = plan(row["engine"], 1, row["messages"], daily=0.0)
         value = getattr(formula, row["what"])
-        table.add_row(
-            row["engine"], f"{row['messages']:,}", row["what"], f"{value:,.2f}", f"{row['value']:,.2f}", row["by"]
-        )
+        measured = "not yet" if row["value"] is None else f"{row['value']:,.2f}"
+        table.add_row(row["engine"], f"{row['messages']:,}", row["what"], f"{value:,.2f}", measured, row["by"])
     return table
 
 
