@@ -5,8 +5,8 @@
 For each engine: disk, RAM (the bot's process; for PostgreSQL also what the server should hold), the time and the
 processor time of a question when all channels of its server are searched, and the processor's hours to embed what is
 there and what is written each day. The unit costs stand in ``unit_costs.json`` with the commands that measured them;
-the last table puts what the formulas say beside what was measured. Beyond the measured sizes it is an extrapolation, and
-says so.
+the last table puts what the formulas say beside what was measured. Beyond the measured sizes it is an extrapolation,
+and says so.
 """
 
 from __future__ import annotations

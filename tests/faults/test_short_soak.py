@@ -6,8 +6,6 @@ import importlib
 
 import pytest
 
-from tests.soak.rows import ROOT, ROWS
-
 
 @pytest.mark.parametrize(
     ("module", "scale"),
@@ -17,10 +15,3 @@ def test_a_long_run_made_short_holds(module: str, scale: float, monkeypatch: pyt
     monkeypatch.setattr("cogs.memory.ingest_queue.RETRY_S", 0.05)  # a run sets its own; this brings it back
     for figure in importlib.import_module(f"tests.soak.{module}").run(seed=0, scale=scale):
         assert figure.passed, figure
-
-
-@pytest.mark.parametrize("path", sorted({path for row in ROWS.values() for path in row}))
-def test_what_a_row_of_the_long_runs_names_is_there(path: str) -> None:
-    file, _, test = path.partition("::")
-    assert (ROOT / file).exists()
-    assert not test or f"def {test}(" in (ROOT / file).read_text("utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,7 +20,7 @@ APPLE = replace(PLAIN, accelerator=Accelerator("mps", "Apple GPU", 17 * 10**9))
 
 @pytest.mark.parametrize("tier", [tier for tier in TIERS if tier != "remote"])
 def test_a_profile_asked_for_later_is_what_a_start_with_it_gives(tier: str) -> None:
-    operators = {
+    operators: dict[str, Any] = {
         "reranker_type": "qwen3",
         "reranker_model": "x/y",
         "reranker_deadline_ms": 700,
