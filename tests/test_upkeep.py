@@ -73,7 +73,7 @@ def test_a_wrong_key_ends_the_program_with_one_sentence_and_exit_code_1(folder: 
     wrong = bot({"MEMORY_KEY": "wrong"})
     assert wrong.returncode == 1
     assert wrong.stdout == ""
-    assert wrong.stderr.count("\n") == 2  # the progress bar's line, and the sentence
+    assert wrong.stderr.count("\n") == 1
     assert "does not open the database" in wrong.stderr
     assert bot({"MEMORY_KEY_FILE": str(secret)}).returncode == 0
 
