@@ -202,7 +202,7 @@ def test_a_locked_folder_is_named(command: Command, data: Path) -> None:
             f"lock = open({str(data / 'memory.lock')!r}, 'r+')\n"
             "fcntl.flock(lock, fcntl.LOCK_EX)\n"
             "print('held', flush=True)\n"
-            "time.sleep(60)\n",
+            "time.sleep(600)\n",
         ],
         stdout=subprocess.PIPE,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from contextlib import asynccontextmanager
@@ -14,7 +15,6 @@ import pytest
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.record_reranking import probability
 from cogs.memory.records import Scope
-from cogs.memory.rerank_chunk import CHUNK_MS
 from cogs.memory.reranker_service import CHAT_INSTRUCTION
 from cogs.memory.rerankers import Pair
 from profiles import load_profile
@@ -86,38 +86,32 @@ async def test_a_recall_ends_at_its_deadline_though_the_model_became_a_hundred_t
     tmp_path: Path, load_shared: LoadEncoder
 ) -> None:
     model = WordReranker(ms_per_token=0.05)
-    deadline_ms = 200
-    profile = replace(PROFILE, rerank_deadline_ms=deadline_ms, rerank_candidates=100)
+    profile = replace(PROFILE, rerank_deadline_ms=200, rerank_candidates=100)
     async with opened(profile, tmp_path, load_shared, messages=110, load_reranker=lambda _: model) as memory:
         model.ms_per_token *= 100
-        all_of_them_ms = 100 * TOKENS * model.ms_per_token
-        took = []
+        model.batches.clear()
         for number in range(3):
-            start = time.perf_counter()
             recall = await memory.recall(f"bot server release {number}", SCOPE)
-            took.append((time.perf_counter() - start) * 1000)
             assert recall.results
         assert any("deadline" in reason for reason in recall.trace.degraded)
         assert memory.reranker.get_statistics()["model_timeouts"] == 3
-    one_chunk_ms = max(CHUNK_MS, PROFILE.token_budget / 4 * model.ms_per_token)
-    assert max(took) < deadline_ms + one_chunk_ms + 1500 < all_of_them_ms
+    assert sum(map(len, model.batches)) < 50, "of 300: nobody waited for more than a chunk or two"
 
 
 # --- off the event loop
 
 
-async def lags(stop: asyncio.Event) -> list[float]:
-    """Milliseconds by which a task was woken too late, every 5 ms."""
-    late = []
+async def longest_work(stop: asyncio.Event) -> tuple[float, float]:
+    """Seconds that the event loop's thread computed without giving the turn to others, and that all threads computed.
+
+    What other programs take is in neither.
+    """
+    longest, began = 0.0, time.process_time()
     while not stop.is_set():
-        start = time.perf_counter()
+        start = time.thread_time()
         await asyncio.sleep(0.005)
-        late.append((time.perf_counter() - start - 0.005) * 1000)
-    return late
-
-
-def p99(values: list[float]) -> float:
-    return sorted(values)[int(0.99 * (len(values) - 1))]
+        longest = max(longest, time.thread_time() - start)
+    return longest, time.process_time() - began
 
 
 async def test_the_event_loop_is_free_while_a_rerank_a_reload_and_an_ingest_run_together(
@@ -148,11 +142,11 @@ async def test_the_event_loop_is_free_while_a_rerank_a_reload_and_an_ingest_run_
                 await memory.reranker.reload()
             stop.set()
 
-        resting = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.3, resting.set)
-        idle = await lags(resting)
-        late, *_ = await asyncio.gather(lags(stop), ingest(), ask(), reload())
+        gc.disable()  # a collection would take longer than all that is measured
+        try:
+            (longest, computed), *_ = await asyncio.gather(longest_work(stop), ingest(), ask(), reload())
+        finally:
+            gc.enable()
         figures = memory.reranker.get_statistics()
     assert figures["model_reloads"] == 2
-    assert len(late) > 20
-    assert p99(late) <= 100 + 4 * p99(idle)  # what other programs take is not ours
+    assert longest < computed / 25  # one question's scoring would be twice that
