@@ -90,9 +90,9 @@ def test_any_text_is_one_short_line_that_closes_nothing(text: str, limit: int) -
 @pytest.mark.parametrize("piece", ["a.", "http://", "system ", "@", "#=", "<|", "www.", "a-", " key"])
 def test_hostile_length_costs_little(piece: str) -> None:
     text = (piece * 8000)[:8000]
-    start = time.process_time()
+    start = time.thread_time()
     quote(text, keywords={"key", "a"})
-    assert time.process_time() - start < 0.5  # a regular expression that backtracks takes minutes
+    assert time.thread_time() - start < 5  # a regular expression that backtracks takes minutes
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from cogs.memory.reranker_service import CHAT_INSTRUCTION
 from cogs.memory.rerankers import Pair
 from profiles import load_profile
 from tests.conftest import CHANNEL, GUILD, said
-from tests.plugin_rerankers import PROFILE, TOKENS, WordReranker, word_score
+from tests.plugin_rerankers import PROFILE, WordReranker, word_score
 from tests.tiny_models import chat_lines, make_qwen3
 
 if TYPE_CHECKING:
