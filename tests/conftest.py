@@ -6,17 +6,26 @@ import os
 import time
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cogs.memory import memory_service
 from cogs.memory.embedders.minilm import MiniLMEncoder
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import StoredMessage
+from cogs.memory.stores.postgres import PostgresStore
+from cogs.memory.stores.sqlite import SqliteStore
+from cogs.memory.surface import discord_access
+from cogs.memory.surface.history import message_search
+from cogs.memory.surface.history.message_search import MessageSearch
+from cogs.memory.surface.history.verification import Verification
+from cogs.memory.surface.recall import recall_flow
 from profiles import load_profile
 from tests.postgres_server import NoPostgres, postgres_server
 from tests.virtual_time import VirtualTime
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -48,6 +57,27 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "perf_counter", clock)
     return clock
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _a_machine_may_stand_still() -> Iterator[None]:
+    """Go on without nothing: a test whose subject is one of these deadlines sets its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for made in (SqliteStore, PostgresStore):
+            patch.setitem(defaults_of(made), "query_deadline_s", PATIENCE_S)
+        for asker in (Verification, MessageSearch):
+            patch.setitem(defaults_of(asker), "timeout_s", PATIENCE_S)
+        patch.setattr(memory_service, "OVERTIME", PATIENCE_S)
+        patch.setattr(message_search, "EMBED_S", PATIENCE_S)
+        for module in (discord_access, recall_flow):
+            patch.setattr(module, "LOOKUP_SECONDS", PATIENCE_S)
+        yield
+
+
+def defaults_of(made: type) -> dict[str, Any]:
+    """The defaults of a class's keyword-only parameters."""
+    defaults: dict[str, Any] = made.__init__.__kwdefaults__  # type: ignore[misc]
+    return defaults
 
 
 @pytest.fixture(scope="session")
