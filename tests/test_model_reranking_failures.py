@@ -199,7 +199,7 @@ async def test_a_poisoned_document_harms_no_other_call() -> None:
         tasks = [
             asyncio.create_task(reranking.score(call, deadline_ms=None, guild_id=i)) for i, call in enumerate(calls)
         ]
-        await asyncio.sleep(0.02)
+        await until(lambda: reranking.get_statistics()["waiting_calls"] == 6)
         reranker.gate.set()
         results = [await task for task in tasks]
     assert [scores.scored for scores in results] == [5, 5, 0, 5, 5, 5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 
-NAMES = ("recall", "context", "memory", "store", "postgres", "access", "commands", "reranker", "loading")
+NAMES = ("recall", "context", "memory", "store", "postgres", "access", "commands", "reranker", "loading", "caches")
 
 for name in (f"bench_{name}" for name in NAMES):
     print(f"\n== {name} (python -m tests.benchmarks.{name})", flush=True)

@@ -41,7 +41,7 @@ PROFILE = replace(
     rerank_batch=4,
 )
 LONG_RELOADS = 100
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ class State:
     load: Callable[[MemoryProfile], WordReranker]
     reranks: bool
     """Whether everything is scored all the same; else the answer must say why not."""
+
+
+class Late(WordReranker):
+    """One whose load ends when it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
 
 
 class Hanging(WordReranker):
@@ -95,7 +103,8 @@ def states() -> list[State]:
         State("well", lambda _: WordReranker(), reranks=True),
         State("missing", _refused("The model is not on this machine."), reranks=False),
         State("truncated", _refused("The file is truncated."), reranks=False),
-        State("still loading", _slow_load, reranks=False),
+        State("still loading", lambda _: Late(), reranks=False),
+        State("a hundred times slower", lambda _: WordReranker(ms_per_token=0.15), reranks=False),
         State("short of memory", lambda _: WordReranker(), reranks=True),
         State("out of memory", lambda _: WordReranker(), reranks=False),
         State("hanging", lambda _: Hanging(), reranks=False),
@@ -116,9 +125,13 @@ async def ask_in_state(state: State, folder: Path, load: LoadEncoder | None = No
 
     def load_and_keep(profile: MemoryProfile) -> WordReranker:
         models.append(state.load(profile))
+        if isinstance(models[-1], Late):
+            models[-1].released.wait(PATIENCE_S)
         return models[-1]
 
-    async with MemoryService.on_folder(PROFILE, folder, load=load, load_reranker=load_and_keep) as memory:
+    # where all must be scored, a machine that stands still for a second is no reason against it
+    profile = replace(PROFILE, rerank_deadline_ms=None) if state.reranks else PROFILE
+    async with MemoryService.on_folder(profile, folder, load=load, load_reranker=load_and_keep) as memory:
         await memory.remember([said(n, text) for n, text in enumerate(chat_lines(40), start=1)])
         await memory.queue.embedded()
         if state.name != "still loading":
@@ -130,7 +143,7 @@ async def ask_in_state(state: State, folder: Path, load: LoadEncoder | None = No
             recalls.append(await asyncio.wait_for(memory.recall(question, SCOPE, limit=10), PATIENCE_S))
             slowest = max(slowest, time.monotonic() - started)
         for model in models:
-            if isinstance(model, Hanging):
+            if isinstance(model, (Hanging, Late)):
                 model.released.set()
     return recalls, slowest
 
@@ -168,15 +181,12 @@ def _refused(sentence: str) -> Callable[[MemoryProfile], WordReranker]:
     return load
 
 
-def _slow_load(_: MemoryProfile) -> WordReranker:
-    time.sleep(6)
-    return WordReranker()
-
-
 def _turn(model: WordReranker, state: State) -> None:
     """Let a model that was well when it was loaded be as its state says."""
     if isinstance(model, Hanging):
         model.in_service = True
+    if state.name == "a hundred times slower":
+        model.ms_per_token *= 100
     if state.name == "short of memory":
         model.fault = too_large(8)
     if state.name == "out of memory":
