@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cogs.memory.rerankers import qwen3_packed
 from cogs.memory.rerankers.qwen3_attention import CausalMasks, PaddedAttention, SingleAttention
 from cogs.memory.rerankers.qwen3_contexts import Context, ContextCache
 from cogs.memory.rerankers.qwen3_packed import PackedQwen3
@@ -91,10 +92,15 @@ def test_documents_attend_to_their_context_and_causally_to_themselves() -> None:
             torch.testing.assert_close(out[row], weights @ values, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("padded", [False, True])
-def test_states_are_those_of_the_plain_pass(load: Callable[[], Any], padded: bool) -> None:
+@pytest.mark.parametrize(("padded", "prepacked"), [(False, True), (True, True), (True, False)])
+def test_states_are_those_of_the_plain_pass(
+    load: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, padded: bool, prepacked: bool
+) -> None:
+    """Padded and with plain matrices is how GPUs do it."""
     import torch
 
+    if not prepacked:
+        monkeypatch.setattr(qwen3_packed, "can_pack", lambda _: False)
     head, query, other = random_ids(20, 7, 11)
     prompts = [Prompt(head, (query, other)[i % 2], ids) for i, ids in enumerate(random_ids(1, 30, 4, 300, 9, seed=1))]
     prompts.append(Prompt(head, (), other))
