@@ -164,6 +164,19 @@ def test_a_tokenizer_that_puts_tokens_around_texts_is_left_to_transformers(
     model.close()
 
 
+@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
+def test_where_no_process_can_be_started_the_vocabulary_is_read_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, python: str
+) -> None:
+    monkeypatch.setattr(qwen3, "LARGE_TOKENIZER", 0)
+    monkeypatch.setattr(sys, "executable", python)
+    model = Qwen3Reranker.load(str(folder))
+    assert isinstance(model._tokenizer, PromptTokenizer)
+    assert "is read here" in caplog.text
+    assert len(model.score(PAIRS)) == len(PAIRS)
+    model.close()
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_the_process_knows_no_secrets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "zqsecret")

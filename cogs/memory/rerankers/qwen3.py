@@ -14,7 +14,7 @@ their P(yes). It is kept as log-odds, because P(yes) in floating point is 1.0 lo
 from __future__ import annotations
 
 import contextlib
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -37,7 +37,7 @@ from cogs.memory.rerankers.source import (
     reading_weights,
     require_device,
 )
-from cogs.memory.rerankers.tokenizer_process import TokenizerProcess
+from cogs.memory.rerankers.tokenizer_process import NoProcess, TokenizerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cogs.memory.rerankers.distinct import ScoredPlaces
+
+log = logging.getLogger(__name__)
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -251,11 +253,15 @@ def _load_tokenizer(source: Source, max_length: int, *, most_words: int) -> _Tok
         ModelUnavailable: it is missing, damaged, of another model, or cannot be used for this prompt.
     """
     file = Path(source.name) / "tokenizer.json"
-    if file.is_file() and file.stat().st_size > LARGE_TOKENIZER and sys.executable:
-        elsewhere = TokenizerProcess(file, max_length)
-        if elsewhere.vocabulary <= most_words and not elsewhere.has_frame:
-            return elsewhere
-        elsewhere.close()
+    if file.is_file() and file.stat().st_size > LARGE_TOKENIZER:
+        try:
+            elsewhere = TokenizerProcess(file, max_length)
+        except NoProcess as error:
+            log.warning("%s Everything stands still for a second while it is read here", error)
+        else:
+            if elsewhere.vocabulary <= most_words and not elsewhere.has_frame:
+                return elsewhere
+            elsewhere.close()
     words = load_tokenizer(source)
     if words.get_vocab_size() > most_words:
         raise source.unavailable("has a tokenizer of more tokens than its weights know.")

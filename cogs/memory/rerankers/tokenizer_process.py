@@ -43,6 +43,10 @@ _NEEDED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIB
 """Variables that the process gets; the others, with their tokens and keys, are not its business."""
 
 
+class NoProcess(ModelUnavailable):
+    """The process cannot be started here: the vocabulary has to be read in this one."""
+
+
 class TokenizerProcess:
     """A `PromptTokenizer` elsewhere; its methods may be called from any thread.
 
@@ -57,6 +61,7 @@ class TokenizerProcess:
         has_frame: as of `PromptTokenizer`.
 
     Raises:
+        NoProcess: a sandbox or the lack of memory forbids one.
         ModelUnavailable: the file cannot be read, or `PromptTokenizer` refuses what is in it.
     """
 
@@ -81,21 +86,17 @@ class TokenizerProcess:
         self._end()
 
     def _begin(self) -> None:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter with this module
-            [sys.executable, "-m", __name__, str(self._file), str(self.max_length)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what goes wrong comes as an answer
-            env=_environment(),
-            start_new_session=True,  # Ctrl-C is meant for the bot, which still has questions to answer
-        )
+        try:
+            process = _start(self._file, self.max_length)
+        except OSError as error:
+            raise NoProcess("The process that reads the reranker's tokenizer cannot be started.") from error
         self._process = process
         self._end = weakref.finalize(self, _end, process)
         try:
             said: dict[str, Any] = _exchange(process, None)
         except (OSError, EOFError) as error:
             self._end()
-            raise ModelUnavailable("The process that reads the reranker's tokenizer could not be started.") from error
+            raise NoProcess("The process that reads the reranker's tokenizer ended at once.") from error
         if "answers" not in said:
             self._end()
             raise ModelUnavailable(said.get("refused") or f"The reranker's tokenizer is damaged: {said['unreadable']}.")
@@ -128,9 +129,21 @@ class TokenizerProcess:
             raise ScoringFailed("The tokenizer's process ends whenever it is asked.") from error
 
 
+def _start(file: Path, max_length: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - this interpreter with this module
+        [sys.executable, "-m", __name__, str(file), str(max_length)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what goes wrong comes as an answer
+        env=_environment(),
+        start_new_session=True,  # Ctrl-C is meant for the bot, which still has questions to answer
+    )
+
+
 def _environment() -> Mapping[str, str]:
     kept = {name: value for name in _NEEDED if (value := os.environ.get(name)) is not None}
-    return kept | {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    found_here = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
+    return kept | {"PYTHONPATH": found_here, "PYTHONDONTWRITEBYTECODE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _exchange(process: subprocess.Popen[bytes], question: object) -> dict[str, Any]:
