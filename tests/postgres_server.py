@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 TEST_SCHEMA = "discord_memory_test"
 """Where the tests keep their tables, so that a database named in MEMORY_TEST_DATABASE keeps its own."""
+
+
+_STARTED: dict[str, Any] = {}
+"""The servers that run here, by address."""
 
 
 class NoPostgres(Exception):
@@ -39,11 +43,33 @@ def postgres_server() -> Iterator[str]:
         try:
             # The tests kill processes, never the machine: what they write need not reach the disk.
             server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
-            yield str(server.get_uri())
+            address = str(server.get_uri())
+            _STARTED[address] = server
+            yield address
         finally:
             server.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def stopped(address: str) -> Iterator[None]:
+    """Stop the server for as long as the block takes.
+
+    Raises:
+        NoPostgres: it is not one that was started here.
+    """
+    server = _STARTED.get(address)
+    if server is None:
+        raise NoPostgres("a server named in MEMORY_TEST_DATABASE is not stopped")
+    server.stop()
+    try:
+        yield
+    finally:
+        while True:  # other tests need it, however slow the machine is
+            with suppress(subprocess.SubprocessError):
+                server.ensure_postgres_running()
+                break
 
 
 def start(folder: Path) -> Any:

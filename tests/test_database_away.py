@@ -1,4 +1,4 @@
-"""The database server is cut off or slow: answers say so, come back by themselves, and nothing is lost."""
+"""The database server restarts, is cut off or slow: answers say so, heal, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
 from tests.conftest import CHANNEL, GUILD, said
-from tests.postgres_server import TEST_SCHEMA
+from tests.postgres_server import TEST_SCHEMA, NoPostgres, stopped
 from tests.stores.samples import emptied
 from tests.unreliable_network import UnreliableNetwork, eventually
 
@@ -87,6 +87,20 @@ async def test_a_cut_network_is_told_and_heals_and_what_was_said_meanwhile_is_ke
     await eventually(lambda: answers(memory, 3, "kettle"))
     assert {m.id async for m in memory.store.iterate(GUILD)} == {1, 2, 3}
     assert await answers(memory, 1, "samovar")
+
+
+async def test_a_server_that_is_restarted_is_told_and_heals_and_what_was_said_meanwhile_is_kept(
+    memory: MemoryService, postgres_dsn: str
+) -> None:
+    try:
+        with stopped(postgres_dsn):
+            with pytest.raises(StoreUnreachable, match="cannot be reached"):
+                await memory.recall("what is broken", SCOPE)
+            await memory.remember([said(3, "the kettle is broken too")])
+    except NoPostgres as reason:
+        pytest.skip(str(reason))
+    await eventually(lambda: answers(memory, 3, "kettle"))
+    assert {m.id async for m in memory.store.iterate(GUILD)} == {1, 2, 3}
 
 
 async def test_a_network_that_swallows_everything_is_told_in_time_and_heals(
