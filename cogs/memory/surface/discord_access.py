@@ -92,27 +92,29 @@ class AccessRules:
             member: as the interaction carries him.
             invoked_in: the channel or thread the reply appears in.
         """
-        known, asker = self._asker(guild, member)
-        if known is None or asker is None:
+        known, askers = self._asker(guild, member)
+        if known is None or not askers:
             return _refusal(guild, member, invoked_in, public=False)
-        undecided = self.audience(known).undecided_private_threads(plain(asker))
-        joined = await self._look_up_threads(known, asker.id, undecided)
-        scope = self.audience(known).ephemeral_scope(plain(asker, joined), invoked_in)
-        return Permit(known.id, asker.id, invoked_in, public=False, channel_ids=scope)
+        undecided = self.audience(known).undecided_private_threads(plain(askers[0]))
+        joined = await self._look_up_threads(known, askers[0].id, undecided)
+        audience = self.audience(known)
+        scopes = [audience.ephemeral_scope(plain(asker, joined), invoked_in) for asker in askers]
+        return Permit(known.id, askers[0].id, invoked_in, public=False, channel_ids=frozenset.intersection(*scopes))
 
     async def public(
         self, guild: discord.Guild | None, member: discord.Member | discord.User | None, target: int
     ) -> Permit:
         """Permit what a reply to ``member`` that every reader of the channel or thread ``target`` sees may draw on."""
-        known, asker = self._asker(guild, member)
-        if known is None or asker is None:
+        known, askers = self._asker(guild, member)
+        if known is None or not askers:
             return _refusal(guild, member, target, public=True)
         await self._roster.learn(known, self.audience(known).snapshot.channels.values())
         # Of all private threads only the target itself can be a source.
-        undecided = self.audience(known).undecided_private_threads(plain(asker)) & {target}
-        joined = await self._look_up_threads(known, asker.id, undecided)
-        scope = self.audience(known).public_scope(plain(asker, joined), target)
-        return Permit(known.id, asker.id, target, public=True, channel_ids=scope)
+        undecided = self.audience(known).undecided_private_threads(plain(askers[0])) & {target}
+        joined = await self._look_up_threads(known, askers[0].id, undecided)
+        audience = self.audience(known)
+        scopes = [audience.public_scope(plain(asker, joined), target) for asker in askers]
+        return Permit(known.id, askers[0].id, target, public=True, channel_ids=frozenset.intersection(*scopes))
 
     async def still_allowed(self, permit: Permit, channel_ids: Iterable[int]) -> frozenset[int]:
         """Return those of the channels that the reply may still draw on at this moment.
@@ -277,15 +279,19 @@ class AccessRules:
 
     def _asker(
         self, guild: discord.Guild | None, member: discord.Member | discord.User | None
-    ) -> tuple[discord.Guild | None, discord.Member | None]:
-        """Return both as they are now; who is known to have left is ``None``."""
+    ) -> tuple[discord.Guild | None, tuple[discord.Member, ...]]:
+        """Return the guild as it is now, and the member as he is known: nobody, if he is known to have left.
+
+        Where the cache and what came with his question do not agree, both are returned: either may be the newer one,
+        so only what both allow is his.
+        """
         known = None if guild is None else self._known_guild(guild.id)
         if known is None or not isinstance(member, discord.Member) or member.guild.id != known.id:
-            return known, None
+            return known, ()
         live = self._roster.live(known, member.id)
-        if live is None and self._roster.is_complete(known):
-            return known, None
-        return known, live or member
+        if live is None:
+            return known, () if self._roster.is_complete(known) else (member,)
+        return known, (live,) if plain(live) == plain(member) else (live, member)
 
     # What only Discord can say.
 

@@ -139,7 +139,14 @@ async def test_who_has_left_reads_nothing_though_his_interaction_still_calls_him
     assert await rules.still_allowed(permit, permit.channel_ids) == frozenset()
 
 
-async def test_cached_member_beats_the_copy_an_interaction_carries(bot: Bot, rules: AccessRules) -> None:
+async def test_only_what_the_cached_member_and_the_copy_an_interaction_carries_may_both_read_is_shown(
+    bot: Bot, rules: AccessRules
+) -> None:
+    """The events of Discord need not come in the order of what happened."""
+    assert (await rules.ephemeral(guild_of(bot), ann_of(bot), OPEN)).channel_ids == {OPEN, CLOSED}
+    demoted = carried(bot, ANN, oracle.Member([]))
+    assert (await rules.ephemeral(guild_of(bot), demoted, OPEN)).channel_ids == {OPEN}
+    assert (await rules.public(guild_of(bot), demoted, CLOSED)).channel_ids == {OPEN}
     promoted = carried(bot, ANN, oracle.Member([STAFF, RED]))
     without_roles = member_payload(ANN, oracle.Member([]))
     bot.receive("GUILD_MEMBER_UPDATE", {"guild_id": str(GUILD), **without_roles})
