@@ -56,7 +56,7 @@ AUTHENTICATION_FAILED: Final = 4004
 UNREACHABLE: Final = "Discord cannot be reached ({reason}); check the network and start again."
 
 
-KEPT_MEMBERS: Final = 500
+KEPT_MEMBERS: Final = 100
 """Members that may be cached of a server too large to count; who is needed again is asked for again."""
 
 

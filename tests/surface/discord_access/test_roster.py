@@ -10,7 +10,7 @@ import pytest
 from discord.ext import commands
 
 from cogs.memory.surface import roster
-from cogs.memory.surface.client import KEPT_MEMBERS, memory_intents, trim_members
+from cogs.memory.surface.client import memory_intents, trim_members
 from cogs.memory.surface.discord_access import AccessRules
 from tests.loopback import LoopbackDiscord, Overwrite, Permission, World, running
 
@@ -49,7 +49,7 @@ class Club:
     @asynccontextmanager
     async def open(self, *, members: bool = True) -> AsyncIterator[AccessRules]:
         """A bot on the guild, which listens."""
-        bot = commands.Bot("!", intents=memory_intents(members=members), chunk_guilds_at_startup=False)
+        bot = commands.AutoShardedBot("!", intents=memory_intents(members=members), chunk_guilds_at_startup=False)
         async with self.server, running(self.server, bot):
             self.bot = bot
             rules = AccessRules(bot)
@@ -130,7 +130,7 @@ async def test_bot_without_the_intent_asks_for_nobody() -> None:
 
 
 async def test_cache_of_a_large_server_keeps_the_bot_and_whom_overwrites_name() -> None:
-    club = Club(others=KEPT_MEMBERS)
+    club = Club(others=roster.COUNTED_MEMBERS)
     async with club.open():
         guild = club.bot.get_guild(club.guild.id)
         assert guild is not None
