@@ -24,6 +24,7 @@ from cogs.chat.sending import DiscordPage
 from cogs.chat.texts import chat_texts_for
 from cogs.chat.triggers import asks, is_said_by_a_person, text_without_address, trigger_of
 from cogs.memory.exceptions import Busy, MemoryCogError
+from cogs.memory.surface.markup import escape
 from cogs.memory.surface.recall.turns import Turns
 from cogs.memory.surface.texts import texts_for
 
@@ -109,9 +110,9 @@ class ChatCog(commands.Cog):
         except Busy as error:
             if trigger != "always" and message.author.id not in self._told:
                 self._told[message.author.id] = True
-                await self._say(page, str(error))
+                await self._say(page, escape(str(error)))
         except MemoryCogError as error:
-            await self._say(page, str(error))
+            await self._say(page, escape(str(error)))
         except (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError) as error:
             log.warning("A reply could not be sent (%s)", type(error).__name__)
         except Exception:

@@ -100,8 +100,8 @@ class DiscordPage:
         self._noted = 0
 
     async def say(self, sentence: str) -> None:
-        """Show one sentence in place of all else."""
-        await self.show(Draft(escape(sentence), complete=True), _nothing_to_check)
+        """Show one sentence of ours, with its markup, in place of all else."""
+        await self.show(Draft(sentence, complete=True), _nothing_to_check)
 
     async def _note(self, draft: Draft) -> None:
         guild = self._message.guild

@@ -281,8 +281,8 @@ async def test_a_reply_with_memory_is_not_remembered(house: ChatHouse) -> None:
 
 async def test_an_empty_mention_is_told_how_to_ask(house: ChatHouse) -> None:
     reply = await house.ask("")
-    assert "--no-memory" in reply.content
-    assert "/recall" in reply.content
+    assert " `--no-memory` " in reply.content
+    assert " `/recall` " in reply.content
 
 
 async def test_the_sentences_are_german_on_a_german_server(house: ChatHouse) -> None:
