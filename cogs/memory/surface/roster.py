@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,8 @@ class _Asked:
     everybody: bool = False
     named: set[int] = field(default_factory=set)
     request: asyncio.Task[None] | None = None
+    waited_until: float = 0.0
+    """When patience with the request ends (monotonic time), for all answers together."""
 
 
 class Roster:
@@ -98,8 +101,9 @@ class Roster:
             asked = self._asked[guild.id] = _Asked(guild)
         if asked.request is None or asked.request.done():
             asked.request = self._request(asked, channels)
+            asked.waited_until = time.monotonic() + PATIENCE_S
         if asked.request is not None:
-            await asyncio.wait({asked.request}, timeout=PATIENCE_S)
+            await asyncio.wait({asked.request}, timeout=max(0.0, asked.waited_until - time.monotonic()))
 
     def close(self) -> None:
         """Ask for nobody any more."""
