@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class InstantEncoder:
-    """Gives each text the vector of its checksum."""
+    """Gives each text the vector of its checksum.
 
-    @property
-    def space(self) -> Space:
-        """That of the store tests."""
-        return SPACE
+    Args:
+        space: of its vectors; by default that of the store tests.
+    """
+
+    def __init__(self, space: Space = SPACE) -> None:
+        self.space = space
 
     def encode(self, texts: Sequence[str]) -> list[EncodedText]:
         """Vectors and sketches of texts."""

@@ -21,6 +21,8 @@ from hypothesis.stateful import (
 
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.sqlite import SqliteStore
+from cogs.memory.stores.sqlite_copies import require_whole
+from cogs.memory.stores.sqlite_engine import SqliteEngine
 from tests.postgres_server import TEST_SCHEMA
 from tests.stores.samples import (
     GUILD,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from cogs.memory.records import Embedding, Space, StoredMessage
     from cogs.memory.stores import MemoryStore
 
+KEY = "correct horse battery staple"
 IDS = st.integers(1, 12)
 CHANNELS = (10, 11)
 AUTHORS = (100, 200)
@@ -79,6 +82,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert isinstance(self.store, SqliteStore)
         [[count]] = await self.store._connections.read("SELECT count(*) FROM message_search_docsize")
         assert count == len(self.live)
+
+    def check_file(self) -> None:
+        """The file is sound."""
+        check_integrity(self.folder)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(work)
@@ -195,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.store.close())
         if (self.folder / "memory.db").exists():
-            check_integrity(self.folder)
+            self.check_file()
         self.runner.close()
         shutil.rmtree(self.folder)
 
@@ -208,6 +215,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _put(self, embeddings: list[Embedding]) -> int:
         return int(self.run(self.store.put_embeddings(embeddings)))
+
+
+class EncryptedMachine(StoreMachine):
+    """The same in an encrypted database."""
+
+    def make_store(self) -> MemoryStore:
+        return SqliteStore(self.folder, key=KEY)
+
+    def check_file(self) -> None:
+        assert require_whole(self.folder / "memory.db", SqliteEngine(KEY)) == len(self.live)
+        assert not (self.folder / "memory.db").read_bytes().startswith(b"SQLite format")
 
 
 class PostgresMachine(StoreMachine):
@@ -242,6 +260,10 @@ def test_the_server_holds_what_the_model_holds(postgres_dsn: str) -> None:
     )
 
 
+TestEncryptedMachine = EncryptedMachine.TestCase
+TestEncryptedMachine.settings = settings(
+    max_examples=5, stateful_step_count=20, deadline=None, derandomize=True, print_blob=True
+)
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
     max_examples=15, stateful_step_count=30, deadline=None, derandomize=True, print_blob=True
