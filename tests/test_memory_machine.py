@@ -22,7 +22,7 @@ from cogs.memory.surface.guild_settings import GuildSettingsStore
 from profiles import load_profile
 from tests.faults.instant_embedding import InstantEncoder
 from tests.stores.samples import GUILD, LOBBY, OTHER_SPACE, SPACE, START, message, scope
-from tests.stores.test_sqlite import check_integrity
+from tests.stores.sqlite_folder import check_integrity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

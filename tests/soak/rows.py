@@ -25,10 +25,13 @@ def run(*, seed: int, scale: float) -> list[Figure]:
     """Run the tests of all rows once, and report by row."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junit-xml={report}"]
+        options = ("-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider", f"--junit-xml={report}")
         named = {f"tests/{path}" for row in (*THREATS, *FAULTS) for path in row.tests}
         paths = sorted(path for path in named if "::" not in path or path.partition("::")[0] not in named)
-        done = subprocess.run([*command, *paths], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "pytest", *options, *paths]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(done.stdout[-20_000:], file=sys.stderr)
         if not report.exists():
             return [Figure("the rows' tests", f"did not run: {done.stdout[-200:]}", passed=False, seed=seed)]
         cases = [*ET.parse(report).getroot().iter("testcase")]

@@ -141,6 +141,12 @@ FAULTS: Final = (
         ("kill",),
     ),
     Row(
+        "kill -9 during a move to servers and back",
+        "it goes on where it was, and both ends are the same",
+        ("stores/test_moving.py",),
+        ("migration",),
+    ),
+    Row(
         "one call fails: of the database, the index, a file, a model",
         "the store is sound when it is opened again; a running memory goes on and loses nothing",
         ("faults/test_nth_call.py", "faults/test_reopening.py"),
