@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from contextlib import suppress
@@ -192,10 +191,6 @@ class MemoryBot(commands.AutoShardedBot):
         self.memory_problem = None
         await self.load_extension("cogs.chat")
         await self._command_sync.start()
-        # What the libraries and models are made of stays: to look through half a million objects for garbage again and
-        # again stops everything for up to half a second each time.
-        gc.collect()
-        gc.freeze()
 
     async def _reopen_memory(self) -> None:
         while self.memory_problem is not None:
