@@ -133,7 +133,10 @@ class Eraser:
                 if chunk <= _SMALLEST_CHUNK:
                     return count, error
                 chunk //= 4
-                await self._connections.recycle_log()
+                try:
+                    await self._connections.recycle_log()
+                except StoreError as further:
+                    return count, further
             except StoreError as error:
                 return count, error
             else:
