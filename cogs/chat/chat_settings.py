@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
 
 from cogs.memory.exceptions import StoreError
-from cogs.memory.records import MAX_ID
+from cogs.memory.surface.kept_settings import KeptSettings, check_ids, decode_record, encode_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cogs.memory.stores import MemoryStore
 
 SETTINGS_KEY: Final = "chat-settings"
@@ -56,8 +52,7 @@ class ChatSettings:
 
     def __post_init__(self) -> None:
         for name in ("always", "never"):
-            ids = getattr(self, name)
-            _require(isinstance(ids, frozenset) and all(type(i) is int and 0 < i <= MAX_ID for i in ids), name)
+            check_ids(name, getattr(self, name))
         _require(self.provider is None or (isinstance(self.provider, str) and bool(self.provider.strip())), "provider")
         _require(isinstance(self.persona, str) and len(self.persona) <= MAX_PERSONA, "persona")
         _require(type(self.memory) is bool, "memory")
@@ -82,83 +77,22 @@ class ChatSettings:
         )
 
 
-class ChatSettingsStore:
-    """Reads and writes the chat settings of all guilds; each guild's are read from the store once.
-
-    There must be only one of these for a store.
-
-    Args:
-        store: where settings are kept.
-    """
+class ChatSettingsStore(KeptSettings[ChatSettings]):
+    """Reads and writes the chat settings of all guilds. There must be only one of these for a store."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._known: dict[int, ChatSettings] = {}
-        self._writing = asyncio.Lock()
-
-    async def get(self, guild_id: int) -> ChatSettings:
-        """Return a guild's settings.
-
-        Raises:
-            DamagedChatSettings: something else is stored in their place.
-            StoreError: the store cannot be read.
-        """
-        known = self._known.get(guild_id)
-        if known is None:
-            async with self._writing:
-                known = await self._read(guild_id)
-        return known
-
-    async def change(self, guild_id: int, change: Callable[[ChatSettings], ChatSettings]) -> ChatSettings:
-        """Apply ``change`` to a guild's settings, so that no other change is lost, and return the result.
-
-        Raises what `get` raises.
-        """
-        async with self._writing:
-            settings = change(await self._read(guild_id))
-            text = None if settings == ChatSettings() else encode_settings(settings)
-            await self._store.put_setting(guild_id, SETTINGS_KEY, text)
-            self._known[guild_id] = settings
-        return settings
-
-    async def reset(self, guild_id: int) -> None:
-        """Give a guild the settings of one that decided nothing, damaged or not. Raises StoreError."""
-        async with self._writing:
-            await self._store.put_setting(guild_id, SETTINGS_KEY, None)
-            self._known[guild_id] = ChatSettings()
-
-    async def _read(self, guild_id: int) -> ChatSettings:
-        known = self._known.get(guild_id)
-        if known is None:
-            text = await self._store.get_setting(guild_id, SETTINGS_KEY)
-            known = self._known[guild_id] = ChatSettings() if text is None else decode_settings(text)
-        return known
-
-
-def encode_settings(settings: ChatSettings) -> str:
-    """Return settings as the JSON text that is stored."""
-    data = asdict(settings)
-    return json.dumps({name: sorted(value) if isinstance(value, frozenset) else value for name, value in data.items()})
+        super().__init__(store, SETTINGS_KEY, ChatSettings(), encode=encode_record, decode=decode_settings)
 
 
 def decode_settings(text: str) -> ChatSettings:
-    """Return the settings that a JSON text holds; a field it lacks has its default.
+    """Return the settings that a JSON text holds; a field it lacks has its default. Raises DamagedChatSettings."""
+    return decode_record(ChatSettings, text, _damaged)
 
-    Raises:
-        DamagedChatSettings: it is no JSON object, a field is unknown, or a value is not allowed.
-    """
-    try:
-        data: Any = json.loads(text)
-        if not isinstance(data, dict) or data.keys() - {field.name for field in fields(ChatSettings)}:
-            raise ValueError("unknown fields")
-        for name in ("always", "never"):
-            if name in data:
-                data[name] = frozenset(data[name])
-        return ChatSettings(**data)
-    except (TypeError, ValueError) as error:
-        raise DamagedChatSettings(
-            "The chat settings of this server cannot be understood; an admin can set them anew with /chat reset."
-        ) from error
+
+def _damaged(why: str) -> DamagedChatSettings:
+    return DamagedChatSettings(
+        f"The chat settings of this server cannot be understood: {why}. An admin can set them anew with /chat reset."
+    )
 
 
 def _is_within(value: object, low: int, high: int) -> bool:

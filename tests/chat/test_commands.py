@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from discord import app_commands
 
-from cogs.chat.chat_settings import ChatSettings, DamagedChatSettings, decode_settings, encode_settings
+from cogs.chat.chat_settings import ChatSettings, DamagedChatSettings, decode_settings
 from cogs.chat.provider_choice import ProviderChoice
 from cogs.chat.providers.extractive import ExtractiveProvider
 from cogs.chat.texts import ENGLISH, ChatTexts, chat_texts_for
 from cogs.chat.texts_german import COMMAND_TEXTS, GERMAN
+from cogs.memory.surface.kept_settings import encode_record
 from tests.loopback import HiddenCommandError
 
 from .chat_house import ChatHouse, chat_house
@@ -152,7 +153,7 @@ def test_settings_that_make_no_sense_are_refused(text: str) -> None:
 
 def test_settings_come_back_as_they_were() -> None:
     settings = ChatSettings(always=frozenset([3, 1]), provider="here", persona="x", memory=False, replies_a_day=0)
-    assert decode_settings(encode_settings(settings)) == settings
+    assert decode_settings(encode_record(settings)) == settings
 
 
 def blanks(text: str) -> set[str | None]:

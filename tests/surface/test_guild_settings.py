@@ -23,8 +23,8 @@ from cogs.memory.surface.guild_settings import (
     GuildSettings,
     GuildSettingsStore,
     decode_settings,
-    encode_settings,
 )
+from cogs.memory.surface.kept_settings import encode_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 @given(SETTINGS)
 @settings(derandomize=True, max_examples=40)
 def test_what_is_encoded_is_decoded_again(given_settings: GuildSettings) -> None:
-    assert decode_settings(encode_settings(given_settings)) == given_settings
+    assert decode_settings(encode_record(given_settings)) == given_settings
 
 
 @given(st.text(max_size=40) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
@@ -127,7 +127,7 @@ async def test_a_damaged_list_of_opt_outs_opts_nobody_in(store: SqliteStore, sto
         await kept.is_opted_out(GUILD, 1)
     with pytest.raises(DamagedSettings):
         await kept.opt_out(GUILD, 1)
-    assert await kept.reset(GUILD)
+    assert await kept.reset_all(GUILD)
     assert await kept.opted_out(GUILD) == frozenset()
 
 

@@ -238,7 +238,7 @@ class AdminCommands:
         guild_id, texts = guild_id_of(interaction), memory_texts(interaction)
 
         async def act(pressed: Interaction) -> str:
-            lost = await self._services.settings.reset(guild_id)
+            lost = await self._services.settings.reset_all(guild_id)
             texts = memory_texts(pressed)
             return f"{texts.reset_done}\n{texts.reset_opt_outs_lost}" if lost else texts.reset_done
 
