@@ -130,7 +130,7 @@ class Gateway:
         """Every request for members of a guild, as it came."""
         self.answers_member_requests = True
         self.rewrite: Callable[[str, Json], Json] = lambda _, data: data
-        """Turns the data of each event into what is sent; for what Discord may leave out."""
+        """Turns the data of each event into what is sent, in sessions begun later: Discord may leave out much."""
         self._open: set[Connection] = set()
         self._held: list[Change] | None = None
         world.subscribe(self._on_change)
