@@ -37,6 +37,7 @@ from tests.stores.samples import (
     scope,
     vector,
 )
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -166,7 +167,7 @@ class TestServer:
         await store.upsert([message(1, "apple")])
         [[own]] = await second.connections.read("SELECT pg_backend_pid()")
         await second.connections.read(
-            "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a"
+            "SELECT pg_terminate_backend(a.pid, 60000) FROM pg_stat_activity a"  # and waits until it is gone
             " WHERE a.application_name = 'discord-memory' AND a.pid <> $1",
             own,
         )
@@ -176,7 +177,7 @@ class TestServer:
 
     async def test_a_slow_statement_is_given_up(self, store: PostgresStore) -> None:
         with pytest.raises(StoreTimeout, match="too long"):
-            await store.connections.read("SELECT pg_sleep(5)", deadline_s=0.05)
+            await store.connections.read("SELECT pg_sleep(60)", deadline_s=0.05)
         await store.upsert([message(1, "apple")])
         assert await found(store, "apple") == {1}
 
@@ -234,10 +235,22 @@ asyncio.run(run(*sys.argv[1:]))
         os.kill(process.pid, signal.SIGKILL)
         rest = (await process.communicate())[0].split()
         last = max([last, *(int(line) for line in rest)])
+        await settled(store)
         stored = {m.id async for m in store.iterate(GUILD)}
         assert set(range(1, last + 1)) <= stored
         assert len(stored) % 5 == 0, "a batch is stored whole or not at all"
         await check_counts(store)
+
+
+async def settled(store: PostgresStore) -> None:
+    """Wait until the server has ended what processes that are gone had begun; they may still commit."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'discord-memory' AND state <> 'idle' AND pid <> pg_backend_pid()"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while (await store.connections.read(busy))[0][0]:  # noqa: ASYNC110 # a server signals nothing
+            await asyncio.sleep(0.01)
 
 
 async def eventually(store: PostgresStore) -> set[int]:
