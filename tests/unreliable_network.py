@@ -74,7 +74,8 @@ class UnreliableNetwork:
             raise RuntimeError("a connection is served by a task")
         self._lines.add(line)
         try:
-            await self._forward(reader, writer)
+            with suppress(asyncio.CancelledError):  # cut: asyncio would log it as a failure of the server
+                await self._forward(reader, writer)
         finally:
             self._lines.discard(line)
 

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from cogs.memory.exceptions import StoreBusy, StoreTimeout, StoreUnreachable
 from cogs.memory.records import StoreStats, UpsertResult
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cogs.memory.exceptions import StoreError
     from cogs.memory.records import (
         ChannelInfo,
         Embedding,
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
         StoredRow,
     )
     from cogs.memory.stores import MemoryStore
+
+AWAY = (StoreBusy, StoreTimeout, StoreUnreachable)
+"""Failures of one server that are no reason to let the others wait."""
 
 
 class RoutedStore:
@@ -102,12 +107,21 @@ class RoutedStore:
         return await self.of(guild_id).erase(guild_id, author_id=author_id, channel_id=channel_id)
 
     async def claim_unembedded(self, limit: int) -> list[StoredMessage]:
-        """Messages without a vector; each store is the first to be asked in its turn."""
+        """Messages without a vector; each store is the first to be asked in its turn.
+
+        One that is away holds up none of the others: its failure is raised when they have no work left.
+        """
         self._turn = (self._turn + 1) % len(self.stores)
         claimed: list[StoredMessage] = []
+        failure: StoreError | None = None
         for store in (*self.stores[self._turn :], *self.stores[: self._turn]):
             if len(claimed) < limit:
-                claimed += await store.claim_unembedded(limit - len(claimed))
+                try:
+                    claimed += await store.claim_unembedded(limit - len(claimed))
+                except AWAY as error:
+                    failure = error
+        if failure is not None and not claimed:
+            raise failure
         return sorted(claimed, key=lambda message: -message.id)
 
     async def put_embeddings(self, embeddings: Sequence[Embedding]) -> int:
@@ -177,9 +191,20 @@ class RoutedStore:
         await self.of(reply.guild_id).put_reply(reply, sources)
 
     async def stale_replies(self, limit: int) -> list[QuotingReply]:
-        """Replies that quote what is gone or changed, oldest first."""
-        parts = await asyncio.gather(*(store.stale_replies(limit) for store in self.stores))
-        return sorted((reply for part in parts for reply in part), key=lambda reply: reply.id)[:limit]
+        """Replies that quote what is gone or changed, oldest first.
+
+        A store that is away holds up none of the others: its failure is raised when they have nothing.
+        """
+        found: list[QuotingReply] = []
+        failure: StoreError | None = None
+        for store in self.stores:
+            try:
+                found += await store.stale_replies(limit)
+            except AWAY as error:
+                failure = error
+        if failure is not None and not found:
+            raise failure
+        return sorted(found, key=lambda reply: reply.id)[:limit]
 
     async def drop_reply(self, guild_id: int, reply_id: int) -> None:
         """Forget a reply."""
