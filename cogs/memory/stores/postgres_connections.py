@@ -26,8 +26,6 @@ WRITE_S: Final = 120.0
 """Seconds that one statement of a write may take: an erasure of a big guild, with waiting for others, does."""
 CONNECT_S: Final = 5.0
 """Seconds to connect, and to wait for a connection to be free."""
-EF_SEARCH: Final = 150
-"""Candidates that a walk through an HNSW index keeps in sight."""
 WRITERS: Final = 3
 """Transactions that write at once; the other connections stay free for reads."""
 MISSING: Final = (
@@ -120,8 +118,6 @@ class PostgresConnections:
                     "enable_seqscan": "off",
                     "enable_hashjoin": "off",
                     "enable_mergejoin": "off",
-                    "hnsw.iterative_scan": "relaxed_order",
-                    "hnsw.ef_search": str(EF_SEARCH),
                     "statement_timeout": f"{int(WRITE_S)}s",
                     "idle_in_transaction_session_timeout": "60s",  # a vanished client must not keep a guild locked
                     "tcp_keepalives_idle": "30",

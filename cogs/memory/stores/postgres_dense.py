@@ -28,13 +28,15 @@ SPARE: Final = 16
 WALKED: Final = 300
 """Messages in scope that a walk collects at least. It does not meet them in order: of only the first hundred and some,
 up to 12 of the 50 nearest were missing in scopes of a fifth to a half of a guild, of these 1 or 2."""
+EF_SEARCH: Final = 150
+"""Candidates that a walk keeps in sight."""
 DEADLINE_S: Final = 5.0
 """Seconds that a search may take: an answer without it is better than none."""
 _WIDTHS_KEPT: Final = 10_000
 _WIDTH_S: Final = 60.0
 """Seconds for which a scope is taken to be as wide as it was: neither way is wrong, one is slower."""
 
-# The narrowest shares first: how many vectors lie in the scope, as far as that matters, and the most that are compared.
+# Whether the scope holds so few vectors that all are compared; counted no further than it takes to know.
 _WIDTH = """
     WITH bound AS (
         SELECT greatest({least}::bigint, ({share}::float8 * greatest(c.reltuples, 0))::bigint) AS most
@@ -60,7 +62,9 @@ _WALK = """
     SELECT message_id, vector FROM met ORDER BY distance + 0 LIMIT {limit}
 """
 # While statistics are not gathered yet, the planner would rather sort the whole guild than walk.
-_WALKING = "SET LOCAL enable_sort = off"
+_WALKING = f"""
+    SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL hnsw.ef_search = {EF_SEARCH}; SET LOCAL enable_sort = off
+"""
 
 
 class DenseSearch:
