@@ -256,7 +256,8 @@ def _why_incomplete(call: RerankCall, deadline_ms: int | None) -> str | None:
         reasons = [f"{call.failed_pairs} of {call.total} could not be scored", *reasons]
     if deadline_ms is not None and NO_TIME in call.reasons:
         when = f"came after {call.scored} of" if call.scored else "left no time for any of"
-        reasons.append(f"the deadline of {deadline_ms / 1000:g} s {when} {call.total}")
+        deadline = f"the deadline of {deadline_ms / 1000:g} s" if deadline_ms > 1 else "the deadline"  # 1: it was over
+        reasons.append(f"{deadline} {when} {call.total}")
     return "; ".join(reasons)
 
 
