@@ -184,11 +184,20 @@ class MemoryMachine(RuleBasedStateMachine):
         }
         assert (await memory.stats(GUILD)).awaiting == 0
         assert memory.embedding.space == SPACES[self.profile.name]
-        memory.forget_caches(GUILD)
         for word in WORDS:
-            found = {r.message.id for r in (await memory.recall(word, scope(LOBBY), limit=50, collapse=False)).results}
+            found = await self._found(word)
             assert found <= self.live.keys()
             assert found >= {i for i, each in self.live.items() if each.content == word}
+
+    async def _found(self, word: str) -> set[int]:
+        """What a question finds that is answered in full: not while the index is rebuilt or the machine stands."""
+        memory = self.house.memory
+        while True:
+            memory.forget_caches(GUILD)
+            answer = await memory.recall(word, scope(LOBBY), limit=50, collapse=False)
+            if not answer.trace.degraded:
+                return {result.message.id for result in answer.results}
+            await asyncio.sleep(0.01)
 
     def teardown(self) -> None:
         self.run(self.stack.aclose())

