@@ -22,7 +22,7 @@ from cogs.memory.surface.answers import answer, think
 from cogs.memory.surface.commands.admin import Place  # noqa: TC001 - discord.py reads annotations
 from cogs.memory.surface.commands.confirmation import Choice, Confirmation
 from cogs.memory.surface.markup import cut, escape
-from cogs.memory.surface.rights import guild_id_of, require_guild_admin
+from cogs.memory.surface.rights import guard, guild_id_of, require_guild_admin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -75,7 +75,8 @@ class ChatCommands(commands.Cog):
             name="provider", description=locale_str("Who writes the replies")
         )(self.provider)
         provider.autocomplete("name")(self.suggest)
-        added: list[app_commands.Command[Any, ..., None]] = [
+        guard(
+            require_guild_admin,
             provider,
             chat.command(name="channel", description=locale_str("When the bot replies in a channel"))(self.channel),
             chat.command(name="persona", description=locale_str("How the bot speaks"))(self.persona),
@@ -84,9 +85,7 @@ class ChatCommands(commands.Cog):
             chat.command(name="budget", description=locale_str("How much a reply may cost"))(self.budget),
             chat.command(name="status", description=locale_str("How replies are set up here"))(self.status),
             chat.command(name="reset", description=locale_str("Undo all chat settings of this server"))(self.reset),
-        ]
-        for command in added:
-            command.add_check(require_guild_admin)
+        )
         return chat
 
     @app_commands.describe(

@@ -3,65 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from discord.ext import commands
-
 from cogs.chat.services import CHAT_SERVICES
-from cogs.memory.memory_service import MemoryService
 from cogs.memory.surface.client import memory_intents
-from cogs.memory.surface.services import SERVICES
-from profiles import load_profile
-from tests.loopback import Channel, Guild, LoopbackDiscord, Member, Permission, World, running
+from tests.house import House, StrangersBot, new_world, open_house
+from tests.loopback import LoopbackDiscord, Permission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from cogs.chat.provider_choice import ProviderChoice
     from cogs.chat.services import ChatServices
     from cogs.memory.embedding_service import LoadEncoder
-    from cogs.memory.surface.services import SurfaceServices
-    from tests.loopback import Interaction, Message
+    from cogs.memory.memory_service import MemoryService
+    from tests.loopback import Channel, Interaction, Member, Message, World
 
 QUIET_S = 0.4
 """Seconds after which a bot that does not reply would have replied."""
 
 
-class StrangersBot(commands.Bot):
+class ChattingBot(StrangersBot):
     """Somebody's own bot, with a memory of its own making, that loads both extensions."""
 
+    loads = ("cogs.memory", "cogs.chat")
+
     def __init__(self, memory: MemoryService, providers: ProviderChoice | None) -> None:
-        super().__init__("!", intents=memory_intents(direct_messages=True))
-        self.memory = memory
+        super().__init__(memory, memory_intents(direct_messages=True))
         self.chat_providers = providers
 
-    async def setup_hook(self) -> None:
-        await self.load_extension("cogs.memory")
-        await self.load_extension("cogs.chat")
-        await self.tree.sync()
 
-
-@dataclass
-class ChatHouse:
-    """The server, its people and channels, and the bot that is connected to it."""
-
-    discord: LoopbackDiscord
-    bot: StrangersBot
-    world: World
-    guild: Guild
-    ada: Member
-    mod: Member
-    general: Channel
-    secret: Channel
-
-    @property
-    def memory(self) -> SurfaceServices:
-        found: SurfaceServices = getattr(self.bot, SERVICES)
-        return found
+class ChatHouse(House):
+    """The house as the chat's tests use it."""
 
     @property
     def chat(self) -> ChatServices:
@@ -71,13 +46,6 @@ class ChatHouse:
     @property
     def mention(self) -> str:
         return f"<@{self.world.bot.id}>"
-
-    async def settle(self) -> None:
-        """Wait until all that was sent is stored and searchable."""
-        await self.discord.gateway.barrier()
-        await self.memory.events.drained()
-        await self.memory.memory.queue.stored()
-        await self.memory.memory.queue.embedded()
 
     def replies(self, where: Channel | None = None) -> list[Message]:
         """What the bot has written in a channel, oldest first."""
@@ -123,7 +91,7 @@ async def chat_house(
     folder: Path, load: LoadEncoder, *, providers: ProviderChoice | None = None, world: World | None = None
 ) -> AsyncIterator[ChatHouse]:
     """Open the house: ada is a member, mod may manage the server, #mods-only is hidden from ada."""
-    async with LoopbackDiscord(world or new_world()) as server, chat_bot_on(server, folder, load, providers) as house:
+    async with LoopbackDiscord(world or chat_world()) as server, chat_bot_on(server, folder, load, providers) as house:
         yield house
 
 
@@ -131,43 +99,11 @@ async def chat_house(
 async def chat_bot_on(
     server: LoopbackDiscord, folder: Path, load: LoadEncoder, providers: ProviderChoice | None = None
 ) -> AsyncIterator[ChatHouse]:
-    """The bot on the server of `new_world`; a second time it finds what it knew before."""
-    [guild] = server.world.guilds.values()
-    with kept_modules():
-        async with MemoryService.on_folder(load_profile("embedded"), folder / "memory", load=load) as memory:
-            bot = StrangersBot(memory, providers)
-            async with running(server, bot):
-                members = {member.user.name: member for member in guild.members.values()}
-                channels = {channel.name: channel for channel in guild.channels.values()}
-                yield ChatHouse(
-                    server,
-                    bot,
-                    server.world,
-                    guild,
-                    members["ada"],
-                    members["mod"],
-                    channels["general"],
-                    channels["mods-only"],
-                )
+    """The bot on the server of `chat_world`; a second time it finds what it knew before."""
+    async with open_house(ChatHouse, server, folder, load, lambda memory: ChattingBot(memory, providers)) as house:
+        yield house
 
 
-@contextmanager
-def kept_modules() -> Iterator[None]:
-    """Put back the modules that discord.py drops with the extensions: other tests hold their classes."""
-    kept = {name: module for name, module in sys.modules.items() if name.startswith(("cogs.memory", "cogs.chat"))}
-    try:
-        yield
-    finally:
-        sys.modules.update(kept)
-
-
-def new_world() -> World:
-    """A world with one server, two people on it, a public and a hidden channel."""
-    world = World()
-    guild = world.guild("Tea House")
-    mods = guild.role("mods", Permission.MANAGE_GUILD)
-    guild.member("ada")
-    guild.member("mod", mods)
-    guild.text_channel("general")
-    guild.text_channel("mods-only", only=[mods])
-    return world
+def chat_world() -> World:
+    """The world of `new_world`, where mod may manage the server."""
+    return new_world(Permission.MANAGE_GUILD)

@@ -127,7 +127,7 @@ async def test_a_persona_reaches_the_model_and_can_be_taken_back(house: ChatHous
 
 
 async def test_reset_undoes_all_also_when_the_settings_are_damaged(house: ChatHouse) -> None:
-    await house.memory.memory.store.put_setting(house.guild.id, "chat-settings", "{nonsense")
+    await house.services.memory.store.put_setting(house.guild.id, "chat-settings", "{nonsense")
     status = await house.do(house.mod, "chat status")
     assert "/chat reset" in status.text
     asked = await house.do(house.mod, "chat reset")

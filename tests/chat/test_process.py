@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.chat_server import ChatServer, Refusal
 from tests.loopback import BotProcess, LoopbackDiscord
 
-from .chat_house import new_world
+from .chat_house import chat_world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ async def ask(server: LoopbackDiscord, who: Member, where: Channel, question: st
 
 
 async def test_the_program_quotes_by_itself_and_a_model_answers_once_it_has_one(tmp_path: Path) -> None:
-    world = new_world()
+    world = chat_world()
     [guild] = world.guilds.values()
     people = {member.user.name: member for member in guild.members.values()}
     ada, mod = people["ada"], people["mod"]

@@ -195,7 +195,7 @@ async def test_the_memory_stays_out_for_an_author_who_opted_out(
     house = model_house
     house.general.post(house.mod, "the samovar repair is at six on thursday")
     await house.settle()
-    await house.memory.settings.opt_out(house.guild.id, house.ada.id)
+    await house.services.settings.opt_out(house.guild.id, house.ada.id)
     await house.ask("when is the samovar repair?")
     assert model.asked[0].memory is None
     await house.ask("when is the samovar repair?", house.mod)
@@ -275,7 +275,7 @@ async def test_a_reply_with_memory_is_not_remembered(house: ChatHouse) -> None:
     await house.settle()
     await house.ask("when is the samovar repair?")
     await house.settle()
-    stored = [m async for m in house.memory.memory.store.iterate(house.guild.id)]
+    stored = [m async for m in house.services.memory.store.iterate(house.guild.id)]
     assert {m.author_id for m in stored} == {house.mod.id, house.ada.id}
 
 

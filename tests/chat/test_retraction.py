@@ -10,7 +10,7 @@ from cogs.chat.provider_choice import ProviderChoice
 from cogs.chat.providers.extractive import ExtractiveProvider
 from tests.loopback import Drop, LoopbackDiscord, Status
 
-from .chat_house import ChatHouse, chat_bot_on, chat_house, new_world
+from .chat_house import ChatHouse, chat_bot_on, chat_house, chat_world
 from .scripted import ScriptedProvider, saying
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def test_what_discord_refuses_stays_on_the_list_and_does_not_hold_up_other
 
 
 async def test_what_could_not_be_taken_back_is_after_a_restart(tmp_path: Path, load_shared: LoadEncoder) -> None:
-    async with LoopbackDiscord(new_world()) as server:
+    async with LoopbackDiscord(chat_world()) as server:
         async with chat_bot_on(server, tmp_path, load_shared) as house:
             said, reply = await quoting_reply(house)
             server.faults.add("PATCH", f"/channels/*/messages/{reply.id}", Status(403), times=99)
@@ -120,7 +120,7 @@ async def test_what_could_not_be_taken_back_is_after_a_restart(tmp_path: Path, l
 async def test_a_source_deleted_while_the_bot_was_away_takes_the_reply_back_as_soon_as_that_is_noticed(
     tmp_path: Path, load_shared: LoadEncoder
 ) -> None:
-    async with LoopbackDiscord(new_world()) as server:
+    async with LoopbackDiscord(chat_world()) as server:
         async with chat_bot_on(server, tmp_path, load_shared) as house:
             said, reply = await quoting_reply(house)
         said.delete()

@@ -9,9 +9,10 @@ from discord.ext import commands
 
 from cogs.chat.services import CHAT_SERVICES
 from cogs.memory.surface.client import memory_intents
+from tests.house import kept_modules
 from tests.surface.test_wiring import imported_by
 
-from .chat_house import chat_house, kept_modules
+from .chat_house import chat_house
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ async def test_unloaded_it_leaves_nothing_behind_and_can_be_loaded_again(
     async with chat_house(tmp_path, load_shared) as house:
         await house.bot.unload_extension("cogs.chat")
         assert getattr(house.bot, CHAT_SERVICES) is None
-        assert house.memory.companions == []
+        assert house.services.companions == []
         assert house.bot.tree.get_command("chat") is None
         house.general.post(house.ada, f"{house.mention} hello")
         assert await house.stays_silent()

@@ -8,8 +8,9 @@ import pytest
 
 from cogs.memory.stores.sqlite import SqliteStore
 from tests.conftest import said
+from tests.house import new_world
 from tests.loopback import BotProcess, LoopbackDiscord
-from tests.surface.cog.tea_house import new_world, recall
+from tests.surface.cog.tea_house import recall
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import discord
 from discord import app_commands
@@ -11,7 +11,11 @@ from cogs.memory.exceptions import MemoryCogError
 
 from .commands.memory_texts import memory_texts
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
 Interaction: TypeAlias = discord.Interaction[Any]
+Check: TypeAlias = "Callable[[Interaction], Coroutine[Any, Any, bool]]"
 
 
 class NotAllowedError(MemoryCogError, app_commands.CheckFailure):
@@ -43,6 +47,12 @@ async def require_owner(interaction: Interaction) -> bool:
     if await interaction.client.is_owner(interaction.user):
         return True
     raise NotAllowedError(memory_texts(interaction).only_owner)
+
+
+def guard(check: Check, *commands: app_commands.Command[Any, ..., None]) -> None:
+    """Let commands be used only by those whom ``check`` admits."""
+    for command in commands:
+        command.add_check(check)
 
 
 def guild_id_of(interaction: Interaction) -> int:

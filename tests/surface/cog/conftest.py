@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.house import new_world
 from tests.loopback import LoopbackDiscord
 
-from .tea_house import TeaHouse, bot_on, new_world
+from .tea_house import TeaHouse, bot_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tests.house import new_world
 from tests.loopback import BotProcess, Drop, Hold, LoopbackDiscord, Permission, RateLimited, Status, World, deny
 
-from .tea_house import new_world, recall
+from .tea_house import recall
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,10 @@ from discord.ext import commands
 
 from cogs.memory.surface.commands.command_sync import CommandSync, sync_commands
 from profiles import load_profile
+from tests.house import new_world
 from tests.loopback import Delay, Hold, LoopbackDiscord, Status
 
-from .tea_house import bot_on, new_world
+from .tea_house import bot_on
 
 if TYPE_CHECKING:
     from pathlib import Path

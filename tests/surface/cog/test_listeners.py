@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cogs.memory.surface.departures import DUE_KEY, GRACE_KEY, Departures
+from tests.house import new_world
 from tests.loopback import DEFAULT_BOT, Attachment, LoopbackDiscord, Permission
 
-from .tea_house import bot_on, new_world
+from .tea_house import bot_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

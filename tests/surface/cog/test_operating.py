@@ -17,10 +17,9 @@ from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.surface.operation.heartbeat import NAME, STALE_S, health_problem
 from cogs.memory.surface.operation.loop_lag import LoopLag
 from cogs.memory.surface.operation.metrics import MetricsEndpoint
+from tests.house import new_world
 from tests.loopback import BotProcess, LoopbackDiscord
 from tests.loopback.launch import ROOT
-
-from .tea_house import new_world
 
 if TYPE_CHECKING:
     from pathlib import Path

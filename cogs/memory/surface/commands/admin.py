@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import discord
 from discord import app_commands
@@ -19,7 +19,7 @@ from cogs.memory.surface.history.backfill_texts import backfill_texts
 from cogs.memory.surface.markup import cut
 from cogs.memory.surface.recall.judgements import judged_questions
 from cogs.memory.surface.retention import count_before, cutoff
-from cogs.memory.surface.rights import guild_id_of, require_guild_admin
+from cogs.memory.surface.rights import guard, guild_id_of, require_guild_admin
 
 from .confirmation import Choice, Confirmation
 from .memory_texts import memory_texts
@@ -72,7 +72,8 @@ class AdminCommands:
 
     def add_to(self, memory: app_commands.Group, forget: app_commands.Group, channels: app_commands.Group) -> None:
         """Add the commands to ``/memory``, ``/memory forget`` and ``/memory channels``, each with its check."""
-        commands: list[app_commands.Command[Any, ..., None]] = [
+        guard(
+            require_guild_admin,
             memory.command(name="status", description=locale_str("Admins: what is stored of this server"))(self.status),
             memory.command(name="retention", description=locale_str("Admins: how long messages are kept"))(
                 self.retention
@@ -95,9 +96,7 @@ class AdminCommands:
             forget.command(name="server", description=locale_str("Admins: erase all that is stored of this server"))(
                 self.forget_server
             ),
-        ]
-        for command in commands:
-            command.add_check(require_guild_admin)
+        )
 
     # --- what there is
 

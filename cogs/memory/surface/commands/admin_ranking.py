@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import discord
 from discord import app_commands
@@ -22,7 +22,7 @@ from cogs.memory.surface.recall.judgements import (
     evaluate_judged,
     judged_questions,
 )
-from cogs.memory.surface.rights import guild_id_of, require_guild_admin
+from cogs.memory.surface.rights import guard, guild_id_of, require_guild_admin
 
 from .confirmation import Choice, Confirmation
 from .memory_texts import memory_texts
@@ -60,7 +60,8 @@ class RankingCommands:
 
     def add_to(self, memory: app_commands.Group) -> None:
         """Add the commands to ``/memory``, each with its check."""
-        commands: list[app_commands.Command[Any, ..., None]] = [
+        guard(
+            require_guild_admin,
             memory.command(
                 name="explain", description=locale_str("Admins: which stage found what, and where it put it")
             )(self.explain),
@@ -70,9 +71,7 @@ class RankingCommands:
             memory.command(
                 name="evaluate", description=locale_str("Admins: measure the answers by people's 👍 and 👎")
             )(self.evaluate),
-        ]
-        for command in commands:
-            command.add_check(require_guild_admin)
+        )
 
     # --- explain
 

@@ -14,7 +14,7 @@ from cogs.memory.surface.markup import cut
 from cogs.memory.surface.operation.operator_figures import operator_figures
 from cogs.memory.surface.operation.samples import percentile
 from cogs.memory.surface.operation.statistics_plot import draw
-from cogs.memory.surface.rights import require_owner
+from cogs.memory.surface.rights import guard, require_owner
 from profiles.loading import TIERS
 
 from .memory_texts import memory_texts
@@ -45,16 +45,15 @@ class OwnerCommands:
 
     def add_to(self, memory: app_commands.Group) -> None:
         """Add the commands to ``/memory``, each with its check."""
-        commands: list[app_commands.Command[Any, ..., None]] = [
+        guard(
+            require_owner,
             memory.command(name="reload", description=locale_str("For the bot's owner: load the models again"))(
                 self.reload
             ),
             memory.command(name="stats", description=locale_str("For the bot's owner: times, caches, a plot"))(
                 self.stats
             ),
-        ]
-        for command in commands:
-            command.add_check(require_owner)
+        )
 
     @app_commands.describe(profile=locale_str("Another profile; empty for the present one"))
     @app_commands.choices(profile=[app_commands.Choice(name=tier, value=tier) for tier in TIERS])
