@@ -121,14 +121,15 @@ class HistoryHouse:
         assert len(rows) == len({row.id for row in rows})
         return {row.id: row.content for row in rows if channel is None or row.channel_id == channel.id}
 
-    async def backfilled(self) -> None:
-        """Wait until the back-fill is done."""
-        await self.sync.caught_up(self.guild.id)
+    async def backfilled(self, guild_id: int | None = None) -> None:
+        """Wait until the back-fill is done, of the house's guild or of another one."""
+        guild_id = self.guild.id if guild_id is None else guild_id
+        await self.sync.caught_up(guild_id)
         backfill = self.sync.backfill
         # A back-fill that begins by itself signals nothing.
-        while (progress := await backfill.progress(self.guild.id)) is None or not progress.state.is_over:  # noqa: ASYNC110
+        while (progress := await backfill.progress(guild_id)) is None or not progress.state.is_over:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        await self.sync.backfill.finished(self.guild.id)
+        await self.sync.backfill.finished(guild_id)
 
     async def channels_known(self) -> set[int]:
         """Ids of the threads whose rules the access rules know."""

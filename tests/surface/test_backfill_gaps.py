@@ -221,8 +221,7 @@ async def test_a_lost_session_is_a_gap_for_its_own_shard(open_memory: OpenMemory
         discord.gateway.shards = 2
         async with bot_on(discord, open_memory) as house:
             await house.backfilled()
-            await house.sync.caught_up(second.id)
-            await house.sync.backfill.finished(second.id)
+            await house.backfilled(second.id)
             epoch = house.sync.tools.verified.epoch
             before = epoch(first.id), epoch(second.id)
             await house.sync._on_new_session(shard)
