@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import argparse
 
     from cogs.memory.surface.operation.shards import Shards
-    from profiles import Settings
+    from profiles import MemoryProfile, Settings
 
 SAMPLE_MEMORY = Path(__file__).parent / "data" / "sample-memory"
-"""Where the console keeps the sample server when no data folder is named: apart from the bot's own memory."""
+"""Where the console keeps the sample server while there is no memory yet: apart from the bot's own."""
 
 
 async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -36,27 +36,37 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
 
     if arguments.command in (*COMMANDS, "migrate"):
         return await run_upkeep(arguments, settings)
-    from cogs.memory.memory_service import MemoryService, check_query
+    from cogs.memory.memory_service import check_query
     from cogs.memory.model_loading import model_sources
     from cogs.memory.surface.cli.lookup import require_memory
-    from cogs.memory.surface.cli.model_at_hand import profile_of_command
 
     if arguments.command == "recall":
         check_query(arguments.query)  # before anything is loaded
         require_memory(settings)
     profile, reason = choose_profile(settings)
-    folder, key = Path(settings.memory_data), settings.database_key()
     if arguments.command == "doctor":
         from cogs.memory.surface.cli.doctor import doctor
 
-        return await doctor(profile, reason, settings, folder, key=key)
+        return await doctor(profile, reason, settings, Path(settings.memory_data), key=settings.database_key())
     if arguments.command == "evaluate":
         from cogs.memory.surface.cli.evaluate_command import evaluate
 
         databases = settings.databases if arguments.database else ()
         return await evaluate(arguments, profile, model_sources(settings), databases)
-    if arguments.command in ("run", "console") and arguments.data is None:
+    return await run_on_memory(arguments, settings, profile)
+
+
+async def run_on_memory(arguments: argparse.Namespace, settings: Settings, profile: MemoryProfile) -> int:
+    """Carry out import, recall or the console; return the exit code."""
+    from cogs.memory.memory_service import MemoryService
+    from cogs.memory.model_loading import model_sources
+    from cogs.memory.surface.cli.model_at_hand import profile_of_command
+
+    folder, key = Path(settings.memory_data), settings.database_key()
+    has_memory = sys.stdin.isatty() and (folder / "memory.db").exists()  # the tour is one of the sample server
+    if arguments.command in ("run", "console") and arguments.data is None and not has_memory:
         folder, key = SAMPLE_MEMORY, None
+    may_fill = not settings.databases and (arguments.data is not None or folder == SAMPLE_MEMORY)
     sources = model_sources(settings)
     profile = await profile_of_command(arguments, profile, sources)
     async with MemoryService.on_folder(
@@ -76,7 +86,7 @@ async def run_command(arguments: argparse.Namespace, settings: Settings) -> int:
 
         chat = ConsoleChat(memory, ProviderChoice.from_settings(settings, memory))
         try:
-            return await local_console(memory, chat, with_sample=not settings.databases)
+            return await local_console(memory, chat, with_sample=may_fill)
         finally:
             await chat.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -18,9 +19,13 @@ from rich.console import Console
 
 import bot
 from cogs.memory.evaluation import METRICS
+from cogs.memory.memory_service import MemoryService
+from cogs.memory.records import StoredMessage
 from cogs.memory.surface.cli import output
 from cogs.memory.surface.cli.arguments import parse_arguments
 from cogs.memory.surface.cli.evaluate_command import evaluation_table
+from profiles import load_profile
+from tests.conftest import START
 from tests.tiny_models import make_qwen3
 
 if TYPE_CHECKING:
@@ -116,6 +121,35 @@ def test_recall_prints_results_and_what_was_done(command: Command, data: Path) -
     assert result.returncode == 0, result.stderr
     assert re.search(r"^1\. .+ in #", result.stdout)
     assert "candidates" in result.stdout
+
+
+async def hear(folder: Path, guild_id: int) -> None:
+    """Store a message as the bot does when it comes from Discord."""
+    async with MemoryService.on_folder(load_profile("embedded"), folder) as memory:
+        await memory.remember([StoredMessage(guild_id, guild_id, 20, 5, "Mia", "the samovar is repaired", START)])
+        await memory.queue.embedded()
+
+
+def test_the_operator_can_ask_what_the_bot_itself_has_heard(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "heard"
+    asyncio.run(hear(folder, 10))
+    assert "the samovar is repaired" in command("recall", "samovar", "--data", folder).stdout
+    asyncio.run(hear(folder, 11))
+    assert_one_sentence(command("recall", "samovar", "--data", folder), r"Name a server with --guild.*: 10, 11")
+    assert "samovar" in command("recall", "samovar", "--data", folder, "--guild", "11").stdout
+
+
+def test_the_console_opens_the_memory_that_is_there_and_adds_nothing_to_it(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(hear(tmp_path / "heard", 10))
+    monkeypatch.setenv("MEMORY_DATA", str(tmp_path / "heard"))
+    typed = iter(["/status", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(typed))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    shown = command("console").stdout
+    assert "messages   1 by 1 people in 1 channels" in shown
+    assert "Kettle & Dice" not in shown
 
 
 def test_recall_as_json_holds_results_and_trace(command: Command, data: Path) -> None:

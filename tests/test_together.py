@@ -99,7 +99,7 @@ async def test_a_question_that_fails_harms_none_that_came_with_it(encoder: MiniL
 
 
 def sizes(index_ready: float = 1.0) -> StoreStats:
-    return StoreStats(1, 1, 0, 1, 1, 1, 0, 100, index_ready=index_ready)
+    return StoreStats(1, 1, 0, (1,), 1, 1, 0, 100, index_ready=index_ready)
 
 
 async def test_a_guild_is_counted_once_for_a_crowd_and_anew_while_its_index_grows_or_after_a_failure() -> None:

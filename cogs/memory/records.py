@@ -42,7 +42,7 @@ class StoredMessage:
     author_handle: str = ""
     """The account name, where it differs from ``author_name``: people are asked about by either."""
     extra: str = ""
-    """Searchable text beside the content: attachment names, embed titles and descriptions."""
+    """Searchable text beside the content: files, stickers, polls, embeds, forwards; see `cleaning.clean_extra`."""
     attachments: tuple[str, ...] = ()
     """File names, for the ``has:`` filter and for display."""
     reply_to: int | None = None
@@ -221,7 +221,8 @@ class StoreStats:
     messages: int
     embedded: int
     awaiting: int
-    guilds: int
+    guild_ids: tuple[int, ...]
+    """Of the guilds with messages."""
     channels: int
     authors: int
     tombstones: int
@@ -231,3 +232,8 @@ class StoreStats:
     index_ready: float = 1.0
     """Share of the stored vectors that the vector index holds, 0–1."""
     extra: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def guilds(self) -> int:
+        """How many guilds have messages."""
+        return len(self.guild_ids)

@@ -193,13 +193,14 @@ async def stats(connections: PostgresConnections, guild_id: int | None, space_id
     """Sizes of one guild or of all."""
     asked = await guilds(connections) if guild_id is None else [guild_id]
     [[bytes_on_disk]] = await connections.read(_BYTES)
-    messages = waiting = tombstones = holding = 0
+    messages = waiting = tombstones = 0
+    holding: list[int] = []
     moments: list[int] = []
     used: dict[str, set[int]] = {"channel_id": set(), "author_id": set()}
     for guild in asked:
         for _, documents, oldest, newest in await connections.read(_SIZES, guild):
             messages += documents
-            holding += documents > 0
+            holding += [guild] if documents else []
             moments += [moment for moment in (oldest, newest) if moment is not None]
         [[awaiting]] = await connections.read(_AWAITING, guild, space_id)
         waiting += awaiting
@@ -211,7 +212,7 @@ async def stats(connections: PostgresConnections, guild_id: int | None, space_id
         messages=messages,
         embedded=messages - waiting,
         awaiting=waiting,
-        guilds=holding,
+        guild_ids=tuple(holding),
         channels=len(used["channel_id"]),
         authors=len(used["author_id"]),
         tombstones=tombstones,

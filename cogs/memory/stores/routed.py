@@ -176,7 +176,7 @@ class RoutedStore:
             messages=sum(part.messages for part in parts),
             embedded=embedded,
             awaiting=sum(part.awaiting for part in parts),
-            guilds=sum(part.guilds for part in parts),
+            guild_ids=tuple(sorted(guild for part in parts for guild in part.guild_ids)),
             channels=sum(part.channels for part in parts),
             authors=sum(part.authors for part in parts),
             tombstones=sum(part.tombstones for part in parts),

@@ -206,7 +206,7 @@ async def stats(
         messages=messages,
         embedded=embedded,
         awaiting=waiting,
-        guilds=len(guilds),
+        guild_ids=tuple(guilds),
         channels=len(await _distinct(connections, "channel_id", guilds)),
         authors=len(await _distinct(connections, "author_id", guilds)),
         tombstones=tombstones,

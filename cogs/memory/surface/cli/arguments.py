@@ -43,7 +43,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     run.add_argument(
         "--shards", type=_shards, metavar="IDS/COUNT", help="run some of the bot's shards: 0-3/16 (default: all)"
     )
-    command("console", "open the local console, on the sample server if the memory is empty")
+    command("console", "open the local console, on the sample server while there is no memory")
     _add_import(command("import", "take in servers exported by DiscordChatExporter as JSON"))
     _add_recall(command("recall", "answer one question"))
     _add_evaluate(command("evaluate", "measure recall on labelled chat (recall-eval/1 files)"))

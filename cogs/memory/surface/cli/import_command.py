@@ -108,5 +108,5 @@ async def name_guild(memory: MemoryService, guild_id: int, name: str) -> None:
 
 
 async def guild_names(memory: MemoryService) -> dict[int, str]:
-    """The guilds that were imported, by id."""
+    """The names of the guilds that were imported, by id."""
     return {int(i): str(n) for i, n in json.loads(await memory.store.get_setting(0, GUILDS) or "{}").items()}

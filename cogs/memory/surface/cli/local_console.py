@@ -15,7 +15,7 @@ from rich.text import Text
 from cogs.memory.exceptions import InvalidQuery, MemoryCogError
 from cogs.memory.memory_service import check_query
 from cogs.memory.surface.cli.arguments import result_count
-from cogs.memory.surface.cli.import_command import guild_names, import_files
+from cogs.memory.surface.cli.import_command import import_files
 from cogs.memory.surface.cli.lookup import resolve_scope
 from cogs.memory.surface.cli.output import console, errors
 from cogs.memory.surface.cli.recall_command import choose_guild
@@ -61,7 +61,7 @@ async def local_console(memory: MemoryService, chat: Chat, *, with_sample: bool 
         chat: replies to what is no command.
         with_sample: fill an empty memory with the sample server first.
     """
-    if with_sample and not await guild_names(memory):
+    if with_sample and not (await memory.stats()).messages:
         console.print("The memory is empty: opening the sample server “Kettle & Dice”.", markup=False)
         await import_files(memory, sorted(SAMPLE.glob("kettle-*.json")))
     if not sys.stdin.isatty():

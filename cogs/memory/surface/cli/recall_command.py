@@ -44,19 +44,20 @@ async def recall_once(memory: MemoryService, arguments: argparse.Namespace) -> i
 
 
 async def choose_guild(memory: MemoryService, wanted: str | None = None) -> int:
-    """Return the guild to search: the one asked for, or the only one.
+    """Return the guild to search: the one asked for, or the only one. Guilds of a bot have no name here, only an id.
 
     Raises:
         InvalidQuery: there is none, or several and none was named.
     """
-    names = await guild_names(memory)
+    imported = await guild_names(memory)
+    names = {guild_id: imported.get(guild_id, "") for guild_id in (await memory.stats()).guild_ids}
     if not names:
         raise InvalidQuery("The memory is empty. Import an export first: bot.py import FILE…")
     if wanted is None and len(names) == 1:
         return next(iter(names))
-    found = [i for i, name in names.items() if wanted is not None and wanted.casefold() in (name.casefold(), str(i))]
+    found = [i for i, name in names.items() if wanted and wanted.casefold() in (name.casefold(), str(i))]
     if len(found) != 1:
-        known = ", ".join(f"{name} ({guild_id})" for guild_id, name in names.items())
+        known = ", ".join(f"{name} ({guild_id})" if name else str(guild_id) for guild_id, name in names.items())
         raise InvalidQuery(f"Name a server with --guild, or /server in the console: {known}")
     return found[0]
 
