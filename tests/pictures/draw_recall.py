@@ -11,6 +11,7 @@ import asyncio
 import re
 import sys
 import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 TARGET = Path(__file__).with_name("recall.png")
 QUESTION = "name of the game with quilts and cats"
-WIDTH = 88
+WIDTH = 72
 LINE = 1.0
 BACKGROUND, CARD, ACCENT, TEXT, DIM = "#313338", "#2b2d31", "#5865f2", "#dbdee1", "#949ba4"
+TODAY = datetime(2026, 4, 7, tzinfo=UTC)
+"""The day on which the picture is taken: the one after the last message of the sample server."""
 MAX_LINES = 5
+_META = re.compile("[▰▱#]")
+"""What the line of the score and that of the place begin with."""
 
 
 async def recall(question: str) -> tuple[list[discord.Embed], dict[int, str]]:
@@ -58,12 +63,12 @@ def draw(question: str, embeds: list[discord.Embed], names: dict[int, str]) -> N
 
     blocks = [_lines(embed, names) for embed in embeds]
     height = 4 + sum(len(block) + 2.2 for block in blocks)
-    figure, axes = pyplot.subplots(figsize=(9, height * 0.21), dpi=150)
+    figure, axes = pyplot.subplots(figsize=(7.8, height * 0.21), dpi=150)
     figure.patch.set_facecolor(BACKGROUND)
-    axes.set(xlim=(0, 100), ylim=(height, 0))
+    axes.set(xlim=(0, 82), ylim=(height, 0))
     axes.axis("off")
     axes.text(2, 1.2, "/recall", color=ACCENT, fontsize=10, weight="bold", va="center")
-    axes.text(11, 1.2, question, color=TEXT, fontsize=10, va="center")
+    axes.text(10, 1.2, question, color=TEXT, fontsize=10, va="center")
     top = 2.6
     for block in blocks:
         top = _card(axes, top, block)
@@ -76,7 +81,7 @@ def _card(axes: Axes, top: float, lines: list[tuple[str, str, bool]]) -> float:
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
     height = len(lines) * LINE + 1.2
-    axes.add_patch(FancyBboxPatch((2, top), 94, height, boxstyle="round,pad=0,rounding_size=0.4", color=CARD, lw=0))
+    axes.add_patch(FancyBboxPatch((2, top), 78, height, boxstyle="round,pad=0,rounding_size=0.4", color=CARD, lw=0))
     axes.add_patch(Rectangle((2, top), 0.5, height, color=ACCENT, lw=0))
     for number, (text, colour, bold) in enumerate(lines):
         weight = "bold" if bold else "normal"
@@ -88,20 +93,26 @@ def _lines(embed: discord.Embed, names: dict[int, str]) -> list[tuple[str, str, 
     """An embed as (text, colour, bold) lines."""
     lines = [(embed.author.name, TEXT, True)] if embed.author.name else []
     for paragraph in _plain(embed.description or "", names).splitlines():
-        lines += [(line, TEXT, False) for line in textwrap.wrap(paragraph, WIDTH)[:MAX_LINES]]
+        colour = DIM if _META.match(paragraph) else TEXT
+        lines += [(line, colour, False) for line in textwrap.wrap(paragraph, WIDTH)[:MAX_LINES]]
     for part in embed.fields:
         lines += [(line, DIM, False) for line in _plain(f"{part.name} {part.value}", names).splitlines()]
     if embed.footer.text:
-        lines += [(line, DIM, False) for line in textwrap.wrap(embed.footer.text, WIDTH + 10)]
+        lines += [(line, DIM, False) for line in textwrap.wrap(embed.footer.text, WIDTH + 20)]
     return lines
 
 
 def _plain(text: str, names: dict[int, str]) -> str:
     """Discord's markup as it is read: channel mentions by name, links by their text, no stars."""
     text = re.sub(r"<#(\d+)>", lambda match: "#" + names.get(int(match[1]), "channel"), text)
-    text = re.sub(r"<t:\d+:R>", "9 months ago", text)
+    text = re.sub(r"<t:(\d+):R>", lambda match: _ago(int(match[1])), text)
     text = re.sub(r"\[([^\]]+)\]\(<?[^)]+>?\)", r"\1", text)
     return re.sub(r"(?<!\\)\*\*|(?m:^-# )", "", text).replace("\\", "")
+
+
+def _ago(seconds: int) -> str:
+    days = (TODAY - datetime.fromtimestamp(seconds, UTC)).days
+    return f"{days // 30} months ago" if days >= 60 else f"{days} days ago"
 
 
 def main() -> None:
