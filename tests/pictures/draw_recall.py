@@ -40,6 +40,7 @@ TODAY = datetime(2026, 4, 7, tzinfo=UTC)
 MAX_LINES = 5
 _META = re.compile("[▰▱#]")
 """What the line of the score and that of the place begin with."""
+_STARS = re.compile(r"(?<!\\)\*\*")
 
 
 async def recall(question: str) -> tuple[list[discord.Embed], dict[int, str]]:
@@ -77,37 +78,46 @@ def draw(question: str, embeds: list[discord.Embed], names: dict[int, str]) -> N
     print(f"wrote {TARGET.name}")
 
 
-def _card(axes: Axes, top: float, lines: list[tuple[str, str, bool]]) -> float:
+def _card(axes: Axes, top: float, lines: list[tuple[str, str]]) -> float:
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
     height = len(lines) * LINE + 1.2
     axes.add_patch(FancyBboxPatch((2, top), 78, height, boxstyle="round,pad=0,rounding_size=0.4", color=CARD, lw=0))
     axes.add_patch(Rectangle((2, top), 0.5, height, color=ACCENT, lw=0))
-    for number, (text, colour, bold) in enumerate(lines):
-        weight = "bold" if bold else "normal"
-        axes.text(4, top + 1.1 + number * LINE, text, color=colour, fontsize=8.5, va="center", weight=weight)
+    for number, (text, colour) in enumerate(lines):
+        _write(axes, text, top + 1.1 + number * LINE, colour)
     return top + height + 0.8
 
 
-def _lines(embed: discord.Embed, names: dict[int, str]) -> list[tuple[str, str, bool]]:
-    """An embed as (text, colour, bold) lines."""
-    lines = [(embed.author.name, TEXT, True)] if embed.author.name else []
+def _write(axes: Axes, text: str, y: float, colour: str) -> None:
+    """Write a line; every second part of it between stars is bold."""
+    x = 4.0
+    for number, part in enumerate(_STARS.split(text)):
+        if part:
+            weight = "bold" if number % 2 else "normal"
+            written = axes.text(x, y, part.replace("\\", ""), color=colour, fontsize=8.5, va="center", weight=weight)
+            x = axes.transData.inverted().transform(written.get_window_extent().max)[0]
+
+
+def _lines(embed: discord.Embed, names: dict[int, str]) -> list[tuple[str, str]]:
+    """An embed as (text, colour) lines, with stars around what is bold."""
+    lines = [(f"**{embed.author.name}**", TEXT)] if embed.author.name else []
     for paragraph in _plain(embed.description or "", names).splitlines():
         colour = DIM if _META.match(paragraph) else TEXT
-        lines += [(line, colour, False) for line in textwrap.wrap(paragraph, WIDTH)[:MAX_LINES]]
+        lines += [(line, colour) for line in textwrap.wrap(paragraph, WIDTH)[:MAX_LINES]]
     for part in embed.fields:
-        lines += [(line, DIM, False) for line in _plain(f"{part.name} {part.value}", names).splitlines()]
+        lines += [(line, DIM) for line in _plain(f"{part.name} {part.value}", names).splitlines()]
     if embed.footer.text:
-        lines += [(line, DIM, False) for line in textwrap.wrap(embed.footer.text, WIDTH + 20)]
+        lines += [(line, DIM) for line in textwrap.wrap(embed.footer.text, WIDTH + 20)]
     return lines
 
 
 def _plain(text: str, names: dict[int, str]) -> str:
-    """Discord's markup as it is read: channel mentions by name, links by their text, no stars."""
+    """Discord's markup as it is read: channel mentions by name, links by their text."""
     text = re.sub(r"<#(\d+)>", lambda match: "#" + names.get(int(match[1]), "channel"), text)
     text = re.sub(r"<t:(\d+):R>", lambda match: _ago(int(match[1])), text)
     text = re.sub(r"\[([^\]]+)\]\(<?[^)]+>?\)", r"\1", text)
-    return re.sub(r"(?<!\\)\*\*|(?m:^-# )", "", text).replace("\\", "")
+    return re.sub(r"(?m)^-# ", "", text)
 
 
 def _ago(seconds: int) -> str:
