@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -170,9 +171,8 @@ async def killed_server(folder: Path, dsn: str, pid: int) -> dict[str, Any]:
 
     writing = asyncio.create_task(write())
     await enough.wait()
-    for process in (psutil.Process(pid), *psutil.Process(pid).children()):
-        process.kill()
     begun = time.perf_counter()
+    await asyncio.to_thread(_kill_server, pid, folder)
     await writing
     await asyncio.to_thread(_start_again, folder)
     while True:
@@ -198,6 +198,21 @@ async def _written(store: PostgresStore, run: int) -> Any:
         batch = [replace(template, id=number + i, content=f"text {number + i}") for i in range(1, 11)]
         number += 10
         yield (await store.upsert(batch)).inserted
+
+
+def _kill_server(pid: int, folder: Path) -> None:
+    """Kill the server and all that it has started: while one of them lives, no other can take its place."""
+    psutil.Process(pid).kill()
+    while alive := [process for process in psutil.process_iter(["cwd", "status"]) if _works_in(process, folder)]:
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.01)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    is_dead = process.info["status"] == psutil.STATUS_ZOMBIE
+    return not is_dead and bool(process.info["cwd"] == str(folder.resolve()))
 
 
 def _start_again(folder: Path) -> None:
