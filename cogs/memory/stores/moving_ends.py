@@ -10,6 +10,7 @@ from cogs.memory.stores import postgres_writes as writes
 from cogs.memory.stores.moving import STORE, End, Marks, ReplyRow, SpaceRow
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.postgres_rows import text_out
+from cogs.memory.stores.postgres_vectors import INDEX_S
 from cogs.memory.stores.routed import RoutedStore
 from cogs.memory.stores.sqlite import SqliteStore
 
@@ -142,9 +143,10 @@ class PostgresEnd:
         """Use a space as if its embedder were there; its index is built in one go, when all vectors are there."""
         await self.store.take_space(space.key, space.dim, space.sketch_dim, indexed=is_last)
         if is_last:
-            # What was gathered while the tables were empty would lead to plans that read them from end to end.
+            # What was gathered while the tables were empty would lead to plans that read them from end to end; and
+            # until a page is known to be visible to all, an index that holds all columns looks at the rows as well.
             for table in ("messages", "search", "vectors", "sketches"):
-                await self._connections.execute(f"ANALYZE {table}")
+                await self._connections.execute(f"VACUUM (ANALYZE) {table}", timeout_s=INDEX_S)
 
 
 class RoutedEnd:
