@@ -111,8 +111,8 @@ class RecallPipeline:
             results = _results(best, ranking, limit, collapse=collapse)
             trace = await self._trace(scope, clock, best, ranking)
             cached = Recall(query, results, trace)
-            may_do_better = trace.degraded  # the next time
-            if not may_do_better and not exclude:  # a message that excludes itself asks once
+            # One that is degraded may do better the next time, a message that excludes itself asks once.
+            if not trace.degraded and not exclude:
                 self.cache.put(scope.guild_id, generation, key, cached)
         else:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
@@ -154,7 +154,7 @@ class RecallPipeline:
             degraded.append(f"New messages are waiting: {problem}")
         return RecallTrace(
             stages=(*clock.stages, *ranking.stages),
-            candidates=len(best.pool.candidates),
+            candidates=len(pool.candidates),
             reranked=ranking.reranked,
             rerank_of=ranking.rerank_of,
             reranker=ranking.reranker,

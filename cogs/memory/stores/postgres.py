@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         StoreStats,
     )
     from cogs.memory.stores.message_rows import MessageRow
-    from cogs.memory.stores.postgres_vectors import SpaceInUse
+    from cogs.memory.stores.space_in_use import SpaceInUse
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

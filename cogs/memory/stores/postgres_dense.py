@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cogs.memory.records import Hit, Scope
     from cogs.memory.stores.postgres_connections import PostgresConnections
-    from cogs.memory.stores.postgres_vectors import SpaceInUse
+    from cogs.memory.stores.space_in_use import SpaceInUse
 
 EXACT_LIMIT: Final = 40_000
 """Scopes of at most so many vectors are compared one by one, half a microsecond each. Up to about there a walk that

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from cogs.memory.exceptions import StoreError
 from cogs.memory.stores.postgres_connections import columns
 from cogs.memory.stores.postgres_migrations import LOCK
+from cogs.memory.stores.space_in_use import SpaceInUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,30 +70,6 @@ _PUT_SKETCHES = """
 _LOCK_VECTORS = """
     SELECT FROM vectors v WHERE v.guild_id = $1 AND v.message_id = ANY ($2::bigint[]) ORDER BY v.message_id FOR UPDATE
 """
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceInUse:
-    """A row of table ``spaces``."""
-
-    id: int
-    key: str
-    dim: int
-    sketch_dim: int
-
-    def check(self, embeddings: Iterable[Embedding]) -> None:
-        """See that all embeddings fit the space.
-
-        Raises:
-            ValueError: a vector has another shape or is not finite, or a sketch is cut off.
-        """
-        for embedding in embeddings:
-            if embedding.vector.shape != (self.dim,):
-                raise ValueError(f"vectors of {self.key} have shape ({self.dim},), not {embedding.vector.shape}")
-            if not np.isfinite(embedding.vector).all():
-                raise ValueError(f"the vector of message {embedding.message_id} is not finite")
-            if len(embedding.sketch) % max(1, self.sketch_dim // 8):
-                raise ValueError(f"the sketch of message {embedding.message_id} is cut off")
 
 
 def require_space(space: SpaceInUse | None) -> SpaceInUse:

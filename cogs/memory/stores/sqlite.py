@@ -13,10 +13,11 @@ from cogs.memory.stores import sqlite_search
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
 from cogs.memory.stores.message_rows import require_ids, to_row
+from cogs.memory.stores.space_in_use import SpaceInUse
 from cogs.memory.stores.sqlite_connections import Connections
 from cogs.memory.stores.sqlite_engine import SqliteEngine
 from cogs.memory.stores.sqlite_erasure import Eraser, Intent
-from cogs.memory.stores.sqlite_vectors import SpaceInUse, SpaceVectors
+from cogs.memory.stores.sqlite_vectors import SpaceVectors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence

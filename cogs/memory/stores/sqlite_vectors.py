@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cogs.memory.records import Embedding, Hit, Scope
+    from cogs.memory.stores.space_in_use import SpaceInUse
     from cogs.memory.stores.sqlite_connections import Connections
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,6 @@ _IDS_AMONG = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id =
 
 NO_SPACE = -1
 """What ``messages.vector_space`` never is: in this space every message awaits embedding."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceInUse:
-    """A row of table ``spaces``."""
-
-    id: int
-    key: str
-    dim: int
-    sketch_dim: int
 
 
 class SpaceVectors:
@@ -121,13 +111,7 @@ class SpaceVectors:
             ValueError: a vector has another shape or is not finite, or a sketch is cut off.
         """
         space, _ = self._require_space()
-        for embedding in embeddings:
-            if embedding.vector.shape != (space.dim,):
-                raise ValueError(f"vectors of {space.key} have shape ({space.dim},), not {embedding.vector.shape}")
-            if not np.isfinite(embedding.vector).all():
-                raise ValueError(f"the vector of message {embedding.message_id} is not finite")
-            if len(embedding.sketch) % max(1, space.sketch_dim // 8):
-                raise ValueError(f"the sketch of message {embedding.message_id} is cut off")
+        space.check(embeddings)
 
     def submit_add(self, vectors: PlacedVectors) -> asyncio.Future[None]:
         """Bring stored vectors into the index; call it under the write lock, await it outside."""
