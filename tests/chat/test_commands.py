@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +15,13 @@ from cogs.chat.texts import ENGLISH, ChatTexts, chat_texts_for
 from cogs.chat.texts_german import COMMAND_TEXTS, GERMAN
 from cogs.memory.surface.kept_settings import encode_record
 from tests.loopback import HiddenCommandError
+from tests.menus import blanks, menu_texts
 
 from .chat_house import ChatHouse, chat_house
 from .scripted import ScriptedProvider, saying
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from cogs.memory.embedding_service import LoadEncoder
@@ -156,10 +156,6 @@ def test_settings_come_back_as_they_were() -> None:
     assert decode_settings(encode_record(settings)) == settings
 
 
-def blanks(text: str) -> set[str | None]:
-    return {name for _, name, _, _ in Formatter().parse(text)}
-
-
 @pytest.mark.parametrize("name", [field.name for field in fields(ChatTexts)])
 def test_both_languages_fill_in_the_same(name: str) -> None:
     english, german = getattr(ENGLISH, name), getattr(GERMAN, name)
@@ -170,17 +166,6 @@ def test_both_languages_fill_in_the_same(name: str) -> None:
 def test_the_language_is_english_where_there_is_no_translation() -> None:
     assert chat_texts_for("de") is GERMAN
     assert chat_texts_for("fr") is chat_texts_for(None) is ENGLISH
-
-
-def menu_texts(command: app_commands.Group | app_commands.Command[Any, ..., Any]) -> Iterator[str]:
-    yield command._locale_description.message if command._locale_description else command.description
-    if isinstance(command, app_commands.Group):
-        for child in command.commands:
-            yield from menu_texts(child)
-        return
-    for parameter in command._params.values():
-        yield str(parameter.description)
-        yield from (str(choice._locale_name) for choice in parameter.choices or ())
 
 
 async def test_every_text_of_the_menus_is_translated_and_within_discords_limit(house: ChatHouse) -> None:

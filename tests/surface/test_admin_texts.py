@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from string import Formatter
 from typing import TYPE_CHECKING
 
 import pytest
-from discord import app_commands
 
 from cogs.memory.surface.commands.memory_group import memory_group
 from cogs.memory.surface.commands.memory_texts import ENGLISH, MemoryTexts, memory_texts_for
 from cogs.memory.surface.commands.memory_texts_german import COMMAND_TEXTS, GERMAN
+from profiles.loading import TIERS
+from tests.menus import blanks, menu_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 NAMES = [field.name for field in fields(MemoryTexts)]
-
-
-def blanks(text: str) -> set[str | None]:
-    return {name for _, name, _, _ in Formatter().parse(text)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,19 +47,8 @@ def test_one_message_is_not_many() -> None:
     assert (GERMAN.count_days(1), GERMAN.count_days(30)) == ("1 Tag", "30 Tage")
 
 
-def menu_texts(command: app_commands.Group | app_commands.Command[Any, ..., Any]) -> Iterator[str]:
-    """All that Discord's own menus show of a command."""
-    yield command._locale_description.message if command._locale_description else command.description
-    if isinstance(command, app_commands.Group):
-        for child in command.commands:
-            yield from menu_texts(child)
-        return
-    for parameter in command._params.values():
-        yield str(parameter.description)
-
-
 def test_every_text_of_the_menus_is_translated_and_within_discords_limit() -> None:
     services: Any = None  # building the group asks nothing of them
     shown = set(menu_texts(memory_group(services)))
-    assert shown == set(COMMAND_TEXTS)
+    assert shown == {*COMMAND_TEXTS, *TIERS}  # profiles are called the same in every language
     assert all(len(text) <= 100 for text in (*COMMAND_TEXTS, *COMMAND_TEXTS.values()))
