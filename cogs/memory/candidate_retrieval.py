@@ -121,10 +121,10 @@ class CandidateRetrieval:
 
 def _names_of(rows: Mapping[int, StoredRow]) -> AuthorNames:
     """The names of those who speak in the rows: people whom the asker cannot read are nobody here."""
+    newest_first = (rows[i].message for i in sorted(rows, reverse=True))
     names: dict[int, dict[str, None]] = {}
-    for message in (rows[i].message for i in sorted(rows, reverse=True)):
-        known = names.setdefault(message.author_id, {})
-        known |= dict.fromkeys(name for name in (message.author_name, message.author_handle) if name)
+    for author, *known in dict.fromkeys((m.author_id, m.author_name, m.author_handle) for m in newest_first):
+        names.setdefault(author, {}).update(dict.fromkeys(filter(None, known)))
     return AuthorNames({author: tuple(known) for author, known in names.items()})
 
 

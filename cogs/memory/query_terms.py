@@ -18,7 +18,7 @@ MAX_TERMS = 32
 """Distinct words of one question that are searched for."""
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_POSSESSIVE = re.compile(r"['’]s$")
+_POSSESSIVES = ("'s", "’s")
 _MONTHS = dict(  # noqa: C408 - reads better than quoted keys
     january=1,
     february=2,
@@ -90,14 +90,17 @@ class Question:
 
 def split_words(text: str) -> list[str]:
     """Return the lower-cased words of ``text`` without possessive ``'s``."""
-    words = _WORD.findall(text.lower())
-    return [_POSSESSIVE.sub("", word) if word.endswith("s") else word for word in words]
+    return [_without_possessive(word) for word in _WORD.findall(text.lower())]
+
+
+def _without_possessive(word: str) -> str:
+    return word[:-2] if word.endswith(_POSSESSIVES) else word
 
 
 def parse_question(text: str) -> Question:
     """Read a question."""
     words = tuple(
-        Word(_POSSESSIVE.sub("", match.group().lower()), match.start(), match.end()) for match in _WORD.finditer(text)
+        Word(_without_possessive(match.group().lower()), match.start(), match.end()) for match in _WORD.finditer(text)
     )
     texts = [word.text for word in words]
     stop = stop_words_for(texts)
@@ -168,6 +171,7 @@ class AuthorNames:
             for word in {word for name in known for word in split_words(name)}:
                 if len(word) > 1:
                     self._by_word[word].add(author)
+        self._only = {word: next(iter(authors)) for word, authors in self._by_word.items() if len(authors) == 1}
 
     def named_in(self, question: Question) -> list[int]:
         """Return the authors whom the question names, first-named first.
@@ -188,12 +192,7 @@ class AuthorNames:
 
     def mentioned_in(self, words: Iterable[str]) -> set[int]:
         """Return the authors whom exactly one of ``words`` can mean."""
-        mentioned: set[int] = set()
-        for word in words:
-            authors = self._by_word.get(word)
-            if authors is not None and len(authors) == 1:
-                mentioned |= authors
-        return mentioned
+        return {self._only[word] for word in words if word in self._only}
 
     def is_name(self, word: str) -> bool:
         """Whether a word belongs to somebody's name."""

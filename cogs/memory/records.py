@@ -49,10 +49,9 @@ class StoredMessage:
     edited_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("id", "guild_id", "channel_id", "author_id"):
-            value = getattr(self, name)
+        for value in (self.id, self.guild_id, self.channel_id, self.author_id):
             if not 0 < value <= MAX_ID:
-                raise ValueError(f"{name} must be between 1 and 2**63 - 1, not {value}")
+                raise ValueError(f"an id must be between 1 and 2**63 - 1, not {value}")
         for moment in (self.created_at, self.edited_at):
             if moment is not None and moment.tzinfo is None:
                 raise ValueError("created_at and edited_at must carry a time zone")

@@ -215,7 +215,7 @@ class TestFaults:
     ) -> None:
         monkeypatch.setattr(
             sqlite_search,
-            "_FREQUENCY",
+            "_IDS",
             "(WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n)",
         )
         store = SqliteStore(tmp_path, query_deadline_s=0.05)

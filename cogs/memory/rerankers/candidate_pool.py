@@ -14,6 +14,7 @@ import numpy as np
 
 from cogs.memory.query_terms import split_words
 from cogs.memory.rerankers.late_interaction import keyword_vectors, surrounding_rows, term_maxima, windowed
+from cogs.memory.rerankers.word_kinds import count_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -222,6 +223,11 @@ class Shortlist:
         if message_id not in self._words:
             self._words[message_id] = split_words(self.rows[message_id].message.text)
         return self._words[message_id]
+
+    @cached_property
+    def word_kinds(self) -> dict[str, NDArray[np.float32]]:
+        """(candidates,) how many words of each kind each candidate has, by kind."""
+        return count_kinds([self.words(i) for i in self.candidates])
 
 
 def min_max(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,23 +25,6 @@ if TYPE_CHECKING:
 SESSION_S = 600.0
 """Messages closer than this belong to one conversation."""
 
-_WORDS = {
-    "time": """
-        yesterday today tonight tomorrow ago recently since week weeks weekend weekends month months year years birthday
-        anniversary monday mondays tuesday tuesdays wednesday wednesdays thursday thursdays friday fridays saturday
-        saturdays sunday sundays spring summer autumn winter january february march april june july august september
-        october november december gestern heute morgen woche monat jahr ayer hoy mañana semana mes año am pm uhr
-    """,
-    "number": "one two three four five six seven eight nine ten couple dozen once twice",
-    "reason": "because cuz cause since so reason weil denn porque",
-    "place": "in at to from near on into",
-    "first person": "i i'm im i've ive i'll i'd my me mine we our us ich mein yo mi",
-    "second person": "you your you're u ur du dein tu tú",
-}
-_KINDS_OF: dict[str, list[str]] = {}
-for _kind, _listed in _WORDS.items():
-    for _word in _listed.split():
-        _KINDS_OF.setdefault(_word, []).append(_kind)
 _CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 _ASKS = re.compile(
     r"^\W*(?:who|what|when|where|why|how|which|do|does|did|is|are|can|could|would|will|have|has|any|anyone)\b",
@@ -125,7 +108,7 @@ def _words(best: Shortlist) -> Columns:
     keywords = {word for word in best.question.keywords if not best.names.is_name(word)} or set(best.question.keywords)
     bigrams = best.question.bigrams
     exact = [len(keywords.intersection(best.words(i))) for i in best.candidates]
-    pairs = [len(bigrams & set(pairwise(w))) for w in map(best.words, best.candidates)]
+    pairs = [len(bigrams.intersection(pairwise(w))) for w in map(best.words, best.candidates)]
     return {
         "lexical": lexical[rows],
         "lexical_any": (lexical[rows] > 0).astype(np.float32),
@@ -159,7 +142,7 @@ def _people(best: Shortlist) -> Columns:
     before = np.array([m.author_id for m in best.messages] + [0])[best.around("previous")]
     mentioned = [best.names.mentioned_in(best.words(i)) for i in best.candidates]
     one, several = len(named) == 1, len(named) > 1
-    kinds = _kinds_of_words(best)
+    kinds = best.word_kinds
     first_person = np.minimum(3, kinds["first person"]) / 3
     nothing = np.zeros(len(authors), dtype=np.float32)
     return {
@@ -183,7 +166,7 @@ def _kinds(best: Shortlist) -> Columns:
     asked_before = np.array(
         [_asks(best.messages[row].content) if row < len(best.rows) else 0.0 for row in previous], dtype=np.float32
     )
-    kinds = _kinds_of_words(best)
+    kinds = best.word_kinds
     times = np.minimum(2, kinds["time"])
     numbers = np.minimum(2, kinds["number"])
     width = best.pool.encoded.token_vectors.shape[1] // 8 or 1
@@ -229,19 +212,6 @@ def _capitals(best: Shortlist) -> NDArray[np.float32]:
     """How many words of each candidate look like names, at most two."""
     found = (min(2, len(_CAPITAL.findall(best.messages[row].content))) for row in best.candidate_rows)
     return np.fromiter(found, dtype=np.float32, count=len(best.candidates))
-
-
-def _kinds_of_words(best: Shortlist) -> dict[str, NDArray[np.float32]]:
-    """How many words of each kind each candidate has, (candidates,) by kind; digits make a number too."""
-    counts = {kind: np.zeros(len(best.candidates), dtype=np.float32) for kind in _WORDS}
-    for position, message_id in enumerate(best.candidates):
-        for word in best.words(message_id):
-            kinds = _KINDS_OF.get(word, ())
-            for kind in kinds:
-                counts[kind][position] += 1
-            if "number" not in kinds and word[0].isdigit():
-                counts["number"][position] += 1
-    return counts
 
 
 def _below_best(values: NDArray[np.floating]) -> NDArray[np.floating]:

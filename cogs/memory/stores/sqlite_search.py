@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cogs.memory.records import Hit
 from cogs.memory.stores.sqlite_rows import scope_condition
@@ -24,13 +25,17 @@ from cogs.memory.stores.unspaced_scripts import split_term
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from cogs.memory.records import Scope
     from cogs.memory.stores.sqlite_connections import Connections
 
-_WORD_COLUMNS = "{author content previous}"
 _TEXT_COLUMNS = "{content}"
 _BESIDE_COLUMNS = "{author previous}"
 _PAIR_COLUMN = "segments"
+
+Places = tuple[tuple[str, float], ...]
+"""A term as a full-text query for each place where it may stand, with what a match there counts."""
 
 # The CROSS JOIN keeps the full-text index the outer loop; the index of places spares the rows themselves, which lie all
 # over the file. The newest matches count when there are too many.
@@ -38,12 +43,8 @@ _MATCHES = """
     SELECT m.id AS id FROM message_search CROSS JOIN messages m INDEXED BY messages_by_id ON m.id = message_search.rowid
     WHERE message_search MATCH {match} AND {condition} ORDER BY message_search.rowid DESC LIMIT :most
 """
-_FREQUENCY = "(SELECT count(*) FROM ({matches}))"
+_IDS = "(SELECT group_concat(id) FROM ({matches}))"
 _MESSAGES = "(SELECT count(*) FROM (SELECT 1 FROM messages m WHERE {condition} LIMIT :counted))"
-_SCORED = "SELECT id, :weight{place} AS score FROM ({matches})"
-_RANKED = """
-    SELECT id, sum(score) AS total FROM ({scored}) GROUP BY id ORDER BY total DESC, id DESC LIMIT :limit
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +54,15 @@ class Terms:
     words: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
 
-    def places(self) -> list[Place]:
-        """Where to look for each."""
+    def places(self) -> list[Places]:
+        """Where each term may stand."""
         return [
             *(
-                Place(
-                    f"{_WORD_COLUMNS} : {word}",
-                    ((f"{_TEXT_COLUMNS} : {word}", TEXT_WEIGHT), (f"{_BESIDE_COLUMNS} : {word}", BESIDE_WEIGHT)),
-                )
+                ((f"{_TEXT_COLUMNS} : {word}", TEXT_WEIGHT), (f"{_BESIDE_COLUMNS} : {word}", BESIDE_WEIGHT))
                 for word in self.words
             ),
-            *(Place(f"{_PAIR_COLUMN} : {pair}", ((f"{_PAIR_COLUMN} : {pair}", TEXT_WEIGHT),)) for pair in self.pairs),
+            *(((f"{_PAIR_COLUMN} : {pair}", TEXT_WEIGHT),) for pair in self.pairs),
         ]
-
-
-class Place(NamedTuple):
-    """A term as full-text queries."""
-
-    anywhere: str
-    """Wherever it stands."""
-    weighted: tuple[tuple[str, float], ...]
-    """By place, with what a match there counts."""
 
 
 def parse_terms(terms: Iterable[str]) -> Terms:
@@ -107,40 +96,53 @@ async def search(
     wanted = parse_terms(terms).places()
     if limit < 1 or not scope.channel_ids or not wanted:
         return []
+    sql, parameters = _statement(scope, wanted)
+    [[total, *texts]] = await connections.read(sql, parameters, deadline_s=deadline_s)
+    found = (_ids(text) for text in texts)
+    return _ranked([[(next(found), weight) for _, weight in places] for places in wanted], total, limit)
+
+
+def _statement(scope: Scope, wanted: Sequence[Places]) -> tuple[str, dict[str, object]]:
+    """How many messages the scope holds, and the ids of each place's newest matches in it, with the parameters."""
     condition, parameters = scope_condition(scope)
     matched, _ = scope_condition(scope, by_id=True)
-    # The more words are asked for, the fewer matches of each are looked at: long questions cost what short ones do.
-    most = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
-    parameters = {**parameters, "most": most, "counted": MOST_COUNTED, "limit": limit}
-    end = asyncio.get_running_loop().time() + deadline_s
-    [[total, *frequencies]] = await connections.read(
-        _counting(condition, matched, len(wanted)),
-        {**parameters, **{f"match{i}": place.anywhere for i, place in enumerate(wanted)}},
-        deadline_s=deadline_s,
-    )
-    kept = affordable(frequencies, MATCH_BUDGET)
-    if not kept:
-        return []
-    sql, more = _ranking(matched, [(wanted[i], rarity(frequencies[i], total)) for i in kept])
-    rows = await connections.read(
-        sql, {**parameters, **more}, deadline_s=max(0.0, end - asyncio.get_running_loop().time())
-    )
-    return [Hit(message_id, score) for message_id, score in rows]
-
-
-def _counting(condition: str, matched: str, terms: int) -> str:
-    """How many messages of the scope there are, and in how many each term stands."""
-    counts = [_FREQUENCY.format(matches=_MATCHES.format(match=f":match{i}", condition=matched)) for i in range(terms)]
-    return f"SELECT {', '.join([_MESSAGES.format(condition=condition), *counts])}"
-
-
-def _ranking(condition: str, terms: Sequence[tuple[Place, float]]) -> tuple[str, dict[str, object]]:
-    """The query that scores the matches of some terms of known rarity, and its parameters."""
-    places = [(match, weight * rare) for term, rare in terms for match, weight in term.weighted]
-    scored = [
-        _SCORED.format(place=i, matches=_MATCHES.format(match=f":match{i}", condition=condition))
-        for i in range(len(places))
+    matches = [match for places in wanted for match, _ in places]
+    columns = [
+        _MESSAGES.format(condition=condition),
+        *(_IDS.format(matches=_MATCHES.format(match=f":match{i}", condition=matched)) for i in range(len(matches))),
     ]
-    values = {f"match{i}": match for i, (match, _) in enumerate(places)}
-    weights = {f"weight{i}": weight for i, (_, weight) in enumerate(places)}
-    return _RANKED.format(scored=" UNION ALL ".join(scored)), {**values, **weights}
+    parameters |= {f"match{i}": match for i, match in enumerate(matches)}
+    # The more words are asked for, the fewer matches of each are looked at: long questions cost what short ones do.
+    parameters["most"] = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
+    parameters["counted"] = MOST_COUNTED
+    return f"SELECT {', '.join(columns)}", parameters
+
+
+def _ids(text: str | None) -> NDArray[np.int64]:
+    """Read ids as SQLite joins them, which takes a fifth of the time that a row for each would."""
+    return np.fromstring(text or "", dtype=np.int64, sep=",")
+
+
+def _ranked(terms: Sequence[Sequence[tuple[NDArray[np.int64], float]]], total: int, limit: int) -> list[Hit]:
+    """Score the matches of each term by its rarity, place by place; best first, newer ones first among equals."""
+    matches = [found for places in terms for found, _ in places]
+    # Asked for the index as well, NumPy sorts by merging, and each place's ids are in order already.
+    ids, _, columns = np.unique(np.concatenate(matches), return_index=True, return_inverse=True)
+    parts = iter(np.split(columns, np.cumsum([len(found) for found in matches])[:-1]))
+    places_of = [[(next(parts), weight) for _, weight in places] for places in terms]
+    frequencies = [_distinct([matched for matched, _ in places], len(ids)) for places in places_of]
+    scores = np.zeros(len(ids))
+    for term in sorted(affordable(frequencies, MATCH_BUDGET)):
+        rare = rarity(frequencies[term], total)
+        for matched, weight in places_of[term]:
+            scores[matched] += weight * rare  # in this order for each message, so that equals stay equal
+    best = len(ids) - 1 - np.argsort(-scores[::-1], kind="stable")[:limit]
+    return [Hit(i, score) for i, score in zip(ids[best].tolist(), scores[best].tolist(), strict=True) if score > 0]
+
+
+def _distinct(parts: Sequence[NDArray[np.intp]], columns: int) -> int:
+    """How many different columns the parts name together."""
+    named = np.zeros(columns, dtype=bool)
+    for part in parts:
+        named[part] = True
+    return int(np.count_nonzero(named))
