@@ -75,9 +75,7 @@ async def test_results_come_with_what_was_said_around_them(filled: MemoryService
 
 async def test_the_trace_tells_what_was_done(filled: MemoryService) -> None:
     trace = (await filled.recall("nut allergy", SCOPE)).trace
-    assert [stage.name for stage in trace.stages] == [
-        *("vector and keyword", "sketches", "late_interaction", "load", "structure")
-    ]
+    assert [stage.name for stage in trace.stages] == [*("vector and keyword", "late_interaction", "load", "structure")]
     assert trace.candidates == 7
     assert trace.reranker == "structure"
     assert trace.reaches_back_to == CHAT[0].created_at

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from contextlib import contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from cogs.memory.exceptions import StoreBusy, StoreTimeout, StoreUnreachable
@@ -76,13 +75,10 @@ class CandidateRetrieval:
             self._vector_leg(query, scope, found), self._keyword_leg(scope, question, found)
         )
         clock.lap("vector and keyword", len({hit.message_id for leg in (dense, keyword) for hit in leg}))
-        with found.leg(VECTOR):
-            await found.add(dense)
-        clock.lap("sketches", len(found.sketches))
         return CandidatePool(
             question=question,
             encoded=encoded,
-            candidates=[i for i in found.candidates if i in found.sketches],
+            candidates=list(found.neighbours),
             sketches=found.sketches,
             neighbours=found.neighbours,
             keyword_scores={hit.message_id: hit.score for hit in keyword if hit.message_id in found.sketches},
@@ -107,6 +103,7 @@ class CandidateRetrieval:
         hits: Sequence[Hit] = ()
         with found.leg(VECTOR):
             hits = await self._store.dense(scope, encoded.vector, self.profile.vector_candidates)
+            await found.add(hits)
         return encoded, hits
 
     async def _keyword_leg(self, scope: Scope, question: Question, found: _Found) -> Sequence[Hit]:
@@ -134,7 +131,6 @@ class _Found:
     def __init__(self, store: MemoryStore, scope: Scope) -> None:
         self._store = store
         self._scope = scope
-        self.candidates: dict[int, None] = {}
         self.neighbours: dict[int, Neighbours] = {}
         self.sketches: dict[int, bytes] = {}
         self._asked: set[str] = set()
@@ -157,28 +153,11 @@ class _Found:
         return tuple(sentence.format(error) for sentence, error in self._failures.items())
 
     async def add(self, hits: Sequence[Hit]) -> None:
-        """Take in a leg's hits, best first, and the messages beside the best of them.
-
-        The answer often stands beside the words asked for: the messages around a leg's best hits are candidates too.
-        """
-        ids = [hit.message_id for hit in hits]
-        best = await self._around(ids[:WIDENED])
-        beside = [i for n in best for i in (n.previous, n.next, n.answer) if i is not None]
-        if beside and self._scope.is_filtered:
-            allowed = await self._store.filter(self._scope, beside)
-            beside = [i for i in beside if i in allowed]
-        new = [*ids, *beside]
-        self.candidates |= dict.fromkeys(new)
-        context = chain.from_iterable(await self._around(new))
-        unread = {i for i in chain(new, context) if i is not None}.difference(self.sketches)
-        self.sketches |= await self._store.sketches(self._scope, sorted(unread))
-
-    async def _around(self, ids: Sequence[int]) -> list[Neighbours]:
-        """What stands around each of the messages; each is read once."""
-        unread = [i for i in dict.fromkeys(ids) if i not in self.neighbours]
-        if unread:
-            self.neighbours |= await self._store.neighbours(self._scope, unread)
-        return [self.neighbours[i] for i in ids if i in self.neighbours]
+        """Take in a leg's hits, best first, and what stands around them."""
+        if hits:
+            around = await self._store.surroundings(self._scope, [hit.message_id for hit in hits], WIDENED)
+            self.neighbours |= around.neighbours
+            self.sketches |= around.sketches
 
 
 def surroundings(neighbours: Neighbours) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_ID = 2**63 - 1
+_IDS = ("id", "guild_id", "channel_id", "author_id")
 _YEARS = range(2, 9999)
 """Of times that stay in the calendar in every time zone, and with some days added."""
 
@@ -49,9 +50,10 @@ class StoredMessage:
     edited_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.id, self.guild_id, self.channel_id, self.author_id):
-            if not 0 < value <= MAX_ID:
-                raise ValueError(f"an id must be between 1 and 2**63 - 1, not {value}")
+        ids = self.id, self.guild_id, self.channel_id, self.author_id
+        if min(ids) < 1 or max(ids) > MAX_ID:
+            name, value = next(each for each in zip(_IDS, ids, strict=True) if not 0 < each[1] <= MAX_ID)
+            raise ValueError(f"{name} must be between 1 and 2**63 - 1, not {value}")
         for moment in (self.created_at, self.edited_at):
             if moment is not None and moment.tzinfo is None:
                 raise ValueError("created_at and edited_at must carry a time zone")
@@ -177,6 +179,15 @@ class Neighbours(NamedTuple):
         if not any(i in message_ids for i in around):
             return self
         return Neighbours(*(None if i in message_ids else i for i in around))
+
+
+class Surroundings(NamedTuple):
+    """The hits of a search with what stands around them, as far as that lies in scope."""
+
+    neighbours: dict[int, Neighbours]
+    """Of each hit, and of each message beside one of the best hits: these are candidates too."""
+    sketches: dict[int, bytes]
+    """Token sketches of those and of all their neighbours; empty for a message that waits to be embedded."""
 
 
 @dataclass(frozen=True, slots=True)

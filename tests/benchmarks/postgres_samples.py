@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cogs.memory.candidate_retrieval import WIDENED
 from cogs.memory.records import Embedding, Space, StoredMessage
 from tests.benchmarks.bench_store import DIM
 
@@ -41,9 +42,6 @@ def embedding(message: StoredMessage, vectors: Vectors, sketch: bytes) -> Embedd
 
 async def ask(store: PostgresStore, where: Scope, terms: Sequence[str], vector: NDArray[np.float32]) -> None:
     """What one question asks of the store: both legs, what stands around them, sketches, the best rows."""
-    hits = [*await store.lexical(where, terms, 100), *await store.dense(where, vector, 100)]
-    ids = list(dict.fromkeys(hit.message_id for hit in hits))
-    around = await store.neighbours(where, ids)
-    every = list(dict.fromkeys([*ids, *(i for n in around.values() for i in n.ids())]))
-    await store.sketches(where, every)
-    await store.load(where, every[:60])
+    hits = [await store.lexical(where, terms, 100), await store.dense(where, vector, 100)]
+    around = [await store.surroundings(where, [hit.message_id for hit in leg], WIDENED) for leg in hits if leg]
+    await store.load(where, [i for each in around for i in each.sketches][:60])

@@ -17,6 +17,7 @@ from tests.stores.samples import (
     GUILD,
     LOBBY,
     OTHER_GUILD,
+    SPACE,
     START,
     embed_all,
     embedding,
@@ -57,6 +58,28 @@ class TestNeighbours:
     async def test_a_channel_out_of_scope_is_not_there(self, store: MemoryStore) -> None:
         await store.upsert([message(1), message(2), message(3, channel_id=GARDEN)])
         assert await store.neighbours(scope(GARDEN), [1, 2, 3]) == {3: Neighbours()}
+
+
+class TestSurroundings:
+    async def test_what_stands_beside_the_best_hits_is_looked_at_like_a_hit(self, store: MemoryStore) -> None:
+        everyone = [message(i, reply_to=4 if i == 9 else None) for i in range(1, 12)]
+        await store.use_space(SPACE)
+        await store.upsert(everyone)
+        await embed_all(store)
+        found = await store.surroundings(scope(), [4, 11, 404], 1)
+        assert found.neighbours == await store.neighbours(scope(), [3, 4, 5, 9, 11])
+        rows = await store.load(scope(), [m.id for m in everyone])
+        assert found.sketches == {i: rows[i].sketch for i in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)}
+
+    async def test_a_filter_holds_for_candidates_and_not_for_their_context(self, store: MemoryStore) -> None:
+        await store.upsert([message(1), message(2, author_id=200), message(3), message(4, author_id=200)])
+        found = await store.surroundings(scope(author_ids=frozenset({100})), [3], 5)
+        assert found.neighbours == {3: Neighbours(previous=2, before_previous=1, next=4)}
+        assert found.sketches == dict.fromkeys((1, 2, 3, 4), b"")
+
+    async def test_nothing_comes_from_a_channel_out_of_scope(self, store: MemoryStore) -> None:
+        await store.upsert([message(1), message(2), message(3, channel_id=GARDEN)])
+        assert await store.surroundings(scope(GARDEN), [1, 2, 3], 5) == ({3: Neighbours()}, {3: b""})
 
 
 class TestOverviews:

@@ -182,8 +182,9 @@ async def read_everything(store: PostgresStore, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(postgres_dense, "EXACT_LIMIT", 0)
     monkeypatch.setattr(postgres_dense, "EXACT_SHARE", 0.0)
     await store.dense(scope(before=START.replace(year=2030)), vector(1), 9)
-    for read in (store.neighbours, store.sketches, store.load, store.filter):
+    for read in (store.neighbours, store.load, store.filter):
         await read(scope(), [1, 2])
+    await store.surroundings(scope(after=START), [1, 2], 1)
     await store.authors(GUILD)
     await store.channels(GUILD)
     await store.oldest(scope())

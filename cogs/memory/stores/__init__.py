@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StoredMessage,
         StoredRow,
         StoreStats,
+        Surroundings,
         UpsertResult,
     )
 
@@ -85,8 +86,12 @@ class MemoryStore(Protocol):
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages before and after, the one replied to and the first reply, all in the same channel, by id."""
 
-    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
-        """The token sketches of the messages in the scope's channels; empty for one that waits to be embedded."""
+    async def surroundings(self, scope: Scope, hits: Sequence[int], widened: int) -> Surroundings:
+        """What stands around the hits of a search, best first, with the token sketches of all that.
+
+        The messages before and after each of the first ``widened`` hits, and the first answer to it, are looked at like
+        hits themselves, as far as they lie in the whole scope.
+        """
 
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's *channels* (its other filters do not apply: neighbours are context)."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         StoredMessage,
         StoredRow,
         StoreStats,
+        Surroundings,
     )
     from cogs.memory.stores.message_rows import MessageRow
     from cogs.memory.stores.space_in_use import SpaceInUse
@@ -225,9 +226,9 @@ class PostgresStore:
         """The messages around each id, in its own channel."""
         return await reads.neighbours(self._connections, scope, message_ids)
 
-    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
-        """The token sketches of the messages in the scope's channels."""
-        return await reads.sketches(self._connections, scope, message_ids, self._space_id)
+    async def surroundings(self, scope: Scope, hits: Sequence[int], widened: int) -> Surroundings:
+        """What stands around the hits and beside the best of them, with the sketches of all that."""
+        return await reads.surroundings(self._connections, scope, hits, widened, self._space_id)
 
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's channels."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats
+from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats, Surroundings
 from cogs.memory.stores.message_rows import READ_COLUMNS, READ_COUNT, to_datetime
 from cogs.memory.stores.postgres_rows import (
     Arguments,
@@ -15,6 +15,7 @@ from cogs.memory.stores.postgres_rows import (
     text_in,
     text_out,
 )
+from cogs.memory.stores.surroundings import beside, with_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -131,12 +132,18 @@ async def load(
     }
 
 
-async def sketches(
-    connections: PostgresConnections, scope: Scope, ids: Sequence[int], space_id: int
-) -> dict[int, bytes]:
-    """The token sketches of the messages in the scope's channels, by id."""
-    sql, arguments = _asked(_SKETCHES, scope, ids, "v")
-    return {row[0]: row[1] or b"" for row in await connections.read(sql.format(space=space_id), *arguments.values)}
+async def surroundings(
+    connections: PostgresConnections, scope: Scope, hits: Sequence[int], widened: int, space_id: int
+) -> Surroundings:
+    """What stands around the hits and beside the first ``widened`` of them, and the sketches of all that."""
+    around = await neighbours(connections, scope, hits[:widened])
+    near = beside(around[i] for i in hits[:widened] if i in around)
+    if scope.is_filtered:
+        near = sorted(await filter_ids(connections, scope, near))
+    around |= await neighbours(connections, scope, [i for i in dict.fromkeys([*hits, *near]) if i not in around])
+    sql, arguments = _asked(_SKETCHES, scope, with_context(around), "v")
+    rows = await connections.read(sql.format(space=space_id), *arguments.values)
+    return Surroundings(around, {message_id: sketch or b"" for message_id, sketch in rows})
 
 
 async def neighbours(connections: PostgresConnections, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
@@ -241,11 +248,6 @@ async def get_setting(connections: PostgresConnections, guild_id: int, key: str)
     """A stored setting."""
     rows = await connections.read(SETTING, guild_id, text_in(key))
     return text_out(rows[0][0]) if rows else None
-
-
-def _stored_row(row: Sequence[Any]) -> StoredRow:
-    vector, sketch = row[READ_COUNT:]
-    return StoredRow(message_of(row[:READ_COUNT]), None if vector is None else vector.to_numpy(), sketch or b"")
 
 
 def _asked(sql: str, scope: Scope, ids: Sequence[int], table: str = "m") -> tuple[str, Arguments]:

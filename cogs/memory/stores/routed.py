@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Space,
         StoredMessage,
         StoredRow,
+        Surroundings,
     )
     from cogs.memory.stores import MemoryStore
 
@@ -144,9 +145,9 @@ class RoutedStore:
         """The messages around each id."""
         return await self.of(scope.guild_id).neighbours(scope, message_ids)
 
-    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
-        """The token sketches of messages."""
-        return await self.of(scope.guild_id).sketches(scope, message_ids)
+    async def surroundings(self, scope: Scope, hits: Sequence[int], widened: int) -> Surroundings:
+        """What stands around the hits of a search."""
+        return await self.of(scope.guild_id).surroundings(scope, hits, widened)
 
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's channels."""

@@ -10,6 +10,7 @@ from cogs.memory.records import UpsertResult
 from cogs.memory.stores import sqlite_reads as reads
 from cogs.memory.stores import sqlite_replies as replies
 from cogs.memory.stores import sqlite_search
+from cogs.memory.stores import sqlite_surroundings as around
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import DataFolder
 from cogs.memory.stores.message_rows import require_ids, to_row
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         StoredMessage,
         StoredRow,
         StoreStats,
+        Surroundings,
     )
     from cogs.memory.stores.message_rows import MessageRow
 
@@ -202,11 +204,11 @@ class SqliteStore:
 
     async def neighbours(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, Neighbours]:
         """The messages around each id, in its own channel."""
-        return await reads.neighbours(self._connections, scope, message_ids)
+        return await around.neighbours(self._connections, scope, message_ids)
 
-    async def sketches(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, bytes]:
-        """The token sketches of the messages in the scope's channels."""
-        return await reads.sketches(self._connections, scope, message_ids, self._vectors.space_id)
+    async def surroundings(self, scope: Scope, hits: Sequence[int], widened: int) -> Surroundings:
+        """What stands around the hits and beside the best of them, with the sketches of all that."""
+        return await around.surroundings(self._connections, scope, hits, widened, self._vectors.space_id)
 
     async def load(self, scope: Scope, message_ids: Sequence[int]) -> dict[int, StoredRow]:
         """The rows in the scope's channels."""
@@ -214,7 +216,7 @@ class SqliteStore:
 
     async def filter(self, scope: Scope, message_ids: Sequence[int]) -> set[int]:
         """Those of the ids that lie in the whole scope."""
-        return await reads.filter_ids(self._connections, scope, message_ids)
+        return await around.filter_ids(self._connections, scope, message_ids)
 
     async def authors(self, guild_id: int) -> dict[int, tuple[str, ...]]:
         """Every author's names, newest first, by author id."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -17,8 +18,10 @@ from cogs.memory.stores.migrations import migrate
 from cogs.memory.stores.sqlite_engine import DAMAGED, SqliteEngine, database_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 MINIMUM_SQLITE = (3, 37)  # STRICT tables
 
@@ -63,6 +66,29 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
 }
 
 
+Parameters = Sequence[object] | Mapping[str, object]
+
+
+class Fetch(Protocol):
+    """Runs a query where it is called, and returns all its rows."""
+
+    def __call__(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """Raises the engine's own errors."""
+
+
+class _Connection(aiosqlite.Connection):
+    """A connection on whose thread a whole piece of work can run, not only one query."""
+
+    async def run(self, work: Callable[[Fetch], T]) -> T:
+        """Run ``work`` on the connection's thread."""
+
+        def fetch(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+            return self._conn.execute(sql, parameters).fetchall()
+
+        result: T = await self._execute(work, fetch)  # type: ignore[no-untyped-call]
+        return result
+
+
 class Connections:
     """One writer and ``readers`` readers. Every method raises the `StoreError` family.
 
@@ -76,7 +102,7 @@ class Connections:
         self._writer: aiosqlite.Connection | None = None
         self._is_cut_off = False
         self._reopening = asyncio.Lock()
-        self._idle_readers: list[aiosqlite.Connection] = []
+        self._idle_readers: list[_Connection] = []
         self._reading = asyncio.Semaphore(readers)
         self._all: list[aiosqlite.Connection] = []
         self.write_lock = asyncio.Lock()
@@ -129,9 +155,17 @@ class Connections:
                     await writer.execute("PRAGMA synchronous = NORMAL")
 
     async def read(
-        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = (), *, deadline_s: float | None = None
+        self, sql: str, parameters: Parameters = (), *, deadline_s: float | None = None
     ) -> list[tuple[Any, ...]]:
         """All rows of one query on a reader.
+
+        Raises:
+            StoreTimeout: it took longer than ``deadline_s`` seconds.
+        """
+        return await self.run(lambda fetch: fetch(sql, parameters), deadline_s=deadline_s)
+
+    async def run(self, work: Callable[[Fetch], T], *, deadline_s: float | None = None) -> T:
+        """Do what takes several queries on a reader's thread: each way there and back costs as much as a short query.
 
         Raises:
             StoreTimeout: it took longer than ``deadline_s`` seconds.
@@ -141,7 +175,7 @@ class Connections:
             reader = self._idle_readers.pop()
             try:
                 with engine_errors():
-                    return await _fetch_within(deadline_s, reader, sql, parameters)
+                    return await _within(deadline_s, reader, work)
             finally:
                 self._idle_readers.append(reader)
 
@@ -206,8 +240,9 @@ class Connections:
             raise StoreError(CLOSED)
         return self._writer
 
-    async def _connect(self, pragmas: Iterable[str]) -> aiosqlite.Connection:
-        connection = await aiosqlite.Connection(partial(self._engine.connect, self._database), iter_chunk_size=64)
+    async def _connect(self, pragmas: Iterable[str]) -> _Connection:
+        connection = _Connection(partial(self._engine.connect, self._database), iter_chunk_size=64)
+        await connection
         self._all.append(connection)
         for pragma in pragmas:
             await connection.execute(pragma)
@@ -240,29 +275,22 @@ def engine_errors() -> Iterator[None]:
         raise kind(sentence) from error
 
 
-async def _fetch_all(
-    connection: aiosqlite.Connection, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
-) -> list[tuple[Any, ...]]:
-    rows: Any = await connection.execute_fetchall(sql, parameters)
+async def _fetch_all(connection: aiosqlite.Connection, sql: str) -> list[tuple[Any, ...]]:
+    rows: Any = await connection.execute_fetchall(sql)
     return list(rows)
 
 
-async def _fetch_within(
-    deadline_s: float | None,
-    connection: aiosqlite.Connection,
-    sql: str,
-    parameters: Sequence[object] | Mapping[str, object],
-) -> list[tuple[Any, ...]]:
+async def _within(deadline_s: float | None, connection: _Connection, work: Callable[[Fetch], T]) -> T:
     """Leave the connection idle, however it ends: at the deadline or when its caller is cancelled, too."""
-    query = asyncio.create_task(_fetch_all(connection, sql, parameters))
+    task = asyncio.create_task(connection.run(work))
     try:
-        await asyncio.wait({query}, timeout=deadline_s)
+        await asyncio.wait({task}, timeout=deadline_s)
     finally:
-        await _stop(query, connection)
-    return query.result()
+        await _stop(task, connection)
+    return task.result()
 
 
-async def _stop(query: asyncio.Task[list[tuple[Any, ...]]], connection: aiosqlite.Connection) -> None:
+async def _stop(query: asyncio.Task[T], connection: aiosqlite.Connection) -> None:
     """Interrupt a query until it has ended, if it has not; a cancellation is passed on after that."""
     cancellation: asyncio.CancelledError | None = None
     while not query.done():

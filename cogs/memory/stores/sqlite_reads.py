@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cogs.memory.records import ChannelInfo, Neighbours, StoredRow, StoreStats
+from cogs.memory.records import ChannelInfo, StoredRow, StoreStats
 from cogs.memory.stores.message_rows import READ_COLUMNS, READ_COUNT, to_datetime, to_message
-from cogs.memory.stores.sqlite_rows import channel_condition, id_list, scope_condition
+from cogs.memory.stores.sqlite_rows import channel_condition, id_list
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -19,20 +19,6 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 
-_SAME_CHANNEL = "INDEXED BY messages_by_channel WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id"
-# Columns in the order of `Neighbours`.
-_NEIGHBOURS = f"""
-    SELECT
-        m.id,
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1),
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1 OFFSET 1),
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id > m.id ORDER BY n.id LIMIT 1),
-        (SELECT n.id FROM messages n
-         WHERE n.id = m.reply_to AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id),
-        (SELECT min(n.id) FROM messages n INDEXED BY messages_by_reply
-         WHERE n.reply_to = m.id AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id)
-    FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {{condition}}
-"""  # noqa: S608  # a constant
 _LOAD = f"""
     SELECT {READ_COLUMNS}, v.vector, s.sketch
     FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
@@ -40,14 +26,6 @@ _LOAD = f"""
     LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
     WHERE {{condition}}
 """  # noqa: S608  # a constant
-_SKETCHES = """
-    SELECT m.id, coalesce(s.sketch, x'')
-    FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
-    LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
-    WHERE {condition}
-"""
-_FILTER = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {condition}"
-
 _AWAITING_OF_SPACE = "SELECT {columns} FROM messages m WHERE m.vector_space = ? ORDER BY m.id DESC LIMIT ?"
 
 # Steps from one distinct author and name to the next along the index: as many steps as names, however many messages.
@@ -130,29 +108,6 @@ async def load(connections: Connections, scope: Scope, ids: Sequence[int], space
         _LOAD.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
     )
     return {row[0]: _stored_row(row) for row in rows}
-
-
-async def sketches(connections: Connections, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, bytes]:
-    """The token sketches of the messages in the scope's channels, by id."""
-    condition, parameters = channel_condition(scope)
-    rows = await connections.read(
-        _SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
-    )
-    return dict(rows)
-
-
-async def neighbours(connections: Connections, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
-    """The messages around each of the ids that lies in the scope's channels."""
-    condition, parameters = channel_condition(scope)
-    rows = await connections.read(_NEIGHBOURS.format(condition=condition), {**parameters, "ids": id_list(ids)})
-    return {message_id: Neighbours(*around) for message_id, *around in rows}
-
-
-async def filter_ids(connections: Connections, scope: Scope, ids: Sequence[int]) -> set[int]:
-    """Those of the ids that lie in the whole scope."""
-    condition, parameters = scope_condition(scope)
-    rows = await connections.read(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})
-    return {row[0] for row in rows}
 
 
 async def awaiting(connections: Connections, space_id: int, limit: int) -> list[StoredMessage]:

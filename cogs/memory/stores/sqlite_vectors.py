@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cogs.memory.records import Embedding, Hit, Scope
     from cogs.memory.stores.space_in_use import SpaceInUse
-    from cogs.memory.stores.sqlite_connections import Connections
+    from cogs.memory.stores.sqlite_connections import Connections, Fetch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -142,49 +142,7 @@ class SpaceVectors:
             return []
         space, index = self._current
         query = unit_query(vector, space.dim)
-        ids = await self._candidates(index, scope, query, limit + _SPARE)
-        # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
-        condition, parameters = scope_condition(scope)
-        rows = await self._connections.read(
-            _VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id}
-        )
-        if not rows:
-            return []
-        return best_of([row[0] for row in rows], _matrix([row[1] for row in rows], space.dim), query, limit)
-
-    async def _candidates(
-        self, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
-    ) -> Sequence[int]:
-        """Ids among which are the ``count`` best of the scope."""
-
-        def nearest(number: int, only_ids: NDArray[np.int64] | None = None) -> list[int]:
-            hits = index.search(scope.guild_id, scope.channel_ids, query, number, only_ids=only_ids)
-            return [hit.message_id for hit in hits]
-
-        if not scope.is_filtered:
-            return await self._submit(lambda: nearest(count))
-        few = await self._ids_in_scope(scope, EXACT_LIMIT + 1)
-        if len(few) <= EXACT_LIMIT:
-            return few
-        # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
-        for factor in _OVERFETCH:
-            wide = await self._submit(partial(nearest, factor * count))
-            fitting = await self._ids_among(scope, wide)
-            if len(fitting) >= count:
-                return fitting[:count]
-        every_id = np.array(await self._ids_in_scope(scope, MAX_ID), dtype=np.int64)
-        return await self._submit(lambda: nearest(count, every_id))
-
-    async def _ids_in_scope(self, scope: Scope, most: int) -> list[int]:
-        condition, parameters = scope_condition(scope)
-        index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
-        sql = _IDS.format(index=index, condition=condition)
-        return [row[0] for row in await self._connections.read(sql, {**parameters, "most": most})]
-
-    async def _ids_among(self, scope: Scope, ids: Sequence[int]) -> list[int]:
-        condition, parameters = scope_condition(scope)
-        sql = _IDS_AMONG.format(condition=condition)
-        return [row[0] for row in await self._connections.read(sql, {**parameters, "ids": id_list(ids)})]
+        return await self._connections.run(lambda fetch: _nearest(fetch, space, index, scope, query, limit=limit))
 
     def _follow(self, index: VectorIndex, change: asyncio.Future[None]) -> asyncio.Future[None]:
         """Wait for a change of the index; if it fails, the database is right all the same, and the index made anew."""
@@ -245,6 +203,52 @@ class SpaceVectors:
         if self._current is None:
             raise StoreError("No embedding model is in use yet.")
         return self._current
+
+
+def _nearest(
+    fetch: Fetch, space: SpaceInUse, index: VectorIndex, scope: Scope, query: NDArray[np.float32], *, limit: int
+) -> list[Hit]:
+    ids = _candidates(fetch, index, scope, query, limit + _SPARE)
+    # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
+    condition, parameters = scope_condition(scope)
+    rows = fetch(_VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id})
+    if not rows:
+        return []
+    return best_of([row[0] for row in rows], _matrix([row[1] for row in rows], space.dim), query, limit)
+
+
+def _candidates(
+    fetch: Fetch, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
+) -> Sequence[int]:
+    """Ids among which are the ``count`` best of the scope."""
+
+    def nearest(number: int, only_ids: NDArray[np.int64] | None = None) -> list[int]:
+        hits = index.search(scope.guild_id, scope.channel_ids, query, number, only_ids=only_ids)
+        return [hit.message_id for hit in hits]
+
+    if not scope.is_filtered:
+        return nearest(count)
+    few = _ids_in_scope(fetch, scope, EXACT_LIMIT + 1)
+    if len(few) <= EXACT_LIMIT:
+        return few
+    # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
+    for factor in _OVERFETCH:
+        fitting = _ids_among(fetch, scope, nearest(factor * count))
+        if len(fitting) >= count:
+            return fitting[:count]
+    return nearest(count, np.array(_ids_in_scope(fetch, scope, MAX_ID), dtype=np.int64))
+
+
+def _ids_in_scope(fetch: Fetch, scope: Scope, most: int) -> list[int]:
+    condition, parameters = scope_condition(scope)
+    index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
+    sql = _IDS.format(index=index, condition=condition)
+    return [row[0] for row in fetch(sql, {**parameters, "most": most})]
+
+
+def _ids_among(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> list[int]:
+    condition, parameters = scope_condition(scope)
+    return [row[0] for row in fetch(_IDS_AMONG.format(condition=condition), {**parameters, "ids": id_list(ids)})]
 
 
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
