@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.recall_pipeline import CROWD, CROWDED
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, said
 
@@ -81,6 +83,21 @@ async def test_the_trace_tells_what_was_done(filled: MemoryService) -> None:
     assert trace.reaches_back_to == CHAT[0].created_at
     assert trace.degraded == ()
     assert not trace.cached
+
+
+async def test_in_a_crowd_less_is_looked_at_and_the_answer_says_so(memory: MemoryService) -> None:
+    await memory.remember([said(n, f"the {n}th harvest report from the northern orchard") for n in range(1, 150)])
+    await memory.remember([said(200, "my lighthouse key hangs behind the pantry door")])
+    await memory.queue.embedded()
+    crowd = await asyncio.gather(*(memory.recall(f"lighthouse key {n}", SCOPE) for n in range(CROWD + 12)))
+    assert {recall.results[0].message.id for recall in crowd} == {200}
+    alone, pressed = crowd[0].trace, crowd[-1].trace
+    assert (alone.degraded, pressed.degraded) == ((), (CROWDED,))
+    assert [CROWDED in recall.trace.degraded for recall in crowd].count(True) == 12
+    assert pressed.candidates < alone.candidates
+    later = await memory.recall(f"lighthouse key {CROWD + 11}", SCOPE)
+    assert not later.trace.cached
+    assert later.trace.degraded == ()
 
 
 async def test_an_answer_is_kept_until_the_guild_changes(filled: MemoryService) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from cachetools import TTLCache
 
-from cogs.memory.candidate_retrieval import PASSING, StageClock, surroundings
+from cogs.memory.candidate_retrieval import NARROW, PASSING, WIDE, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
 from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.kept_counts import KeptCounts
@@ -20,10 +21,10 @@ from cogs.memory.relevance import certainty, relevance_of
 from cogs.memory.same_words import originals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from cogs.memory.candidate_retrieval import CandidateRetrieval
+    from cogs.memory.candidate_retrieval import Breadth, CandidateRetrieval
     from cogs.memory.embedding_service import EmbeddingService
     from cogs.memory.recall_records import RankedCandidate, Ranking
     from cogs.memory.records import Scope, StoredMessage
@@ -36,6 +37,9 @@ Surface = Literal["recall", "injection"]
 
 COVERAGE_TTL_S = 30.0
 """How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
+CROWD = 8
+"""Questions at once up to which each is looked into as far as a lone one."""
+CROWDED = "Many ask at once: fewer messages were looked at than usual."
 MAX_QUERY = 2000
 """Characters of a question."""
 
@@ -72,6 +76,7 @@ class RecallPipeline:
         self._counts = KeptCounts(store.stats, COVERAGE_TTL_S)
         self._oldest: TTLCache[tuple[int, frozenset[int]], datetime | None] = TTLCache(10_000, COVERAGE_TTL_S)
         self._exchanges = 0
+        self._under_way = 0
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -96,20 +101,23 @@ class RecallPipeline:
         generation = self.cache.generation(scope.guild_id)
         cached = self.cache.get(scope.guild_id, key)
         if cached is None:
-            pool = (await self._retrieval.pool(query, scope, clock)).without(exclude)
-            ids = await self._reranker.shortlist(pool, order)
-            clock.lap("late_interaction", len(pool.candidates))
-            best = await self._retrieval.load(scope, pool, ids)
-            clock.lap("load", len(best.rows))
-            ranking = await self._reranker.rank(
-                best,
-                order=order,
-                deadline_ms=self._time_left(surface, clock),
-                instruction=instruction,
-                guild_id=scope.guild_id,
-            )
-            results = _results(best, ranking, limit, collapse=collapse)
-            trace = await self._trace(scope, clock, best, ranking)
+            with self._in_the_crowd() as breadth:
+                pool = (await self._retrieval.pool(query, scope, clock, breadth)).without(exclude)
+                ids = await self._reranker.shortlist(pool, order, breadth.shortlist)
+                clock.lap("late_interaction", len(pool.candidates))
+                best = await self._retrieval.load(scope, pool, ids)
+                clock.lap("load", len(best.rows))
+                ranking = await self._reranker.rank(
+                    best,
+                    order=order,
+                    deadline_ms=self._time_left(surface, clock),
+                    instruction=instruction,
+                    guild_id=scope.guild_id,
+                )
+                results = _results(best, ranking, limit, collapse=collapse)
+                trace = await self._trace(scope, clock, best, ranking)
+            if breadth is NARROW:
+                trace = replace(trace, degraded=(*trace.degraded, CROWDED))
             cached = Recall(query, results, trace)
             # One that is degraded may do better the next time, a message that excludes itself asks once.
             if not trace.degraded and not exclude:
@@ -118,6 +126,15 @@ class RecallPipeline:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
         self.recall_ms.append(clock.total_ms)
         return cached
+
+    @contextmanager
+    def _in_the_crowd(self) -> Iterator[Breadth]:
+        """One question more until the end of the block; how far it is looked into depends on how many there are."""
+        self._under_way += 1
+        try:
+            yield WIDE if self._under_way <= CROWD else NARROW
+        finally:
+            self._under_way -= 1
 
     def forget_caches(self, guild_id: int) -> None:
         """Drop every kept answer; an answer being computed of the guild's old state is not kept."""

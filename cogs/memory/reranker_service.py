@@ -100,9 +100,9 @@ class RerankerService(RecordReranking):
             await self._reranking.start()
             await self._reranking.ready()
 
-    async def shortlist(self, pool: CandidatePool, order: Order | None = None) -> list[int]:
+    async def shortlist(self, pool: CandidatePool, order: Order | None = None, most: int = TOP) -> list[int]:
         """Return the ids that are worth loading, best first: by the first stage of the order that `rank` will use."""
-        return await self._worker.run(_first_stage, pool, order or self._built_in_order)
+        return await self._worker.run(_first_stage, pool, order or self._built_in_order, most)
 
     async def rank(
         self,
@@ -305,10 +305,10 @@ def _fused_with_model(built_in: Ranking, read: Sequence[RankedCandidate], scores
     )
 
 
-def _first_stage(pool: CandidatePool, order: Order) -> list[int]:
+def _first_stage(pool: CandidatePool, order: Order, most: int) -> list[int]:
     if order in ("structure", "late_interaction"):
-        return pool.best(TOP)
-    return [message_id for message_id, _ in _retrieval_order(pool, order)][:TOP]
+        return pool.best(most)
+    return [message_id for message_id, _ in _retrieval_order(pool, order)][:most]
 
 
 def _retrieval_order(pool: CandidatePool, order: Order) -> list[tuple[int, float]]:

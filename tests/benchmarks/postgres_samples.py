@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cogs.memory.candidate_retrieval import WIDENED
+from cogs.memory.candidate_retrieval import WIDE
 from cogs.memory.records import Embedding, Space, StoredMessage
 from tests.benchmarks.bench_store import DIM
 
@@ -43,5 +43,5 @@ def embedding(message: StoredMessage, vectors: Vectors, sketch: bytes) -> Embedd
 async def ask(store: PostgresStore, where: Scope, terms: Sequence[str], vector: NDArray[np.float32]) -> None:
     """What one question asks of the store: both legs, what stands around them, sketches, the best rows."""
     hits = [await store.lexical(where, terms, 100), await store.dense(where, vector, 100)]
-    around = [await store.surroundings(where, [hit.message_id for hit in leg], WIDENED) for leg in hits if leg]
+    around = [await store.surroundings(where, [hit.message_id for hit in leg], WIDE.widened) for leg in hits if leg]
     await store.load(where, [i for each in around for i in each.sketches][:60])
