@@ -63,13 +63,14 @@ class Settings(BaseSettings):
     )
     memory_key: SecretStr | None = setting(
         None,
-        "a passphrase",
-        "Encrypts the database: as long and random as you can keep safe, for without it nothing can be read again. "
-        "An existing database is encrypted by bot.py encrypt. Needs the package sqlcipher3.",
+        "a passphrase of at least 12 characters",
+        "Encrypts the database: random, such as openssl rand -base64 32 makes it, and kept safe, for without it "
+        "nothing can be read again. One that is easily guessed is refused for a new database. An existing one is "
+        "encrypted by bot.py encrypt. Needs the package sqlcipher3.",
     )
     memory_key_file: Path | None = setting(
         None,
-        "a file with a passphrase in its first line, in place of MEMORY_KEY",
+        "a file with such a passphrase in its first line, in place of MEMORY_KEY",
         "The file that the passphrase is read from, such as a secret of Docker or systemd.",
     )
     memory_database: SecretStr | None = setting(

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import MemoryCogError, StoreLocked
+from cogs.memory.key_strength import check_key
 from cogs.memory.model_loading import model_sources
 from cogs.memory.reranker_service import MODEL_TYPES
 from cogs.memory.rerankers.late_interaction import late_interaction_scores
@@ -117,6 +118,9 @@ async def _check_database(address: str) -> list[str]:
 async def _check_folder(folder: Path, key: str | None) -> list[str]:
     existed = await asyncio.to_thread(folder.exists)
     try:
+        warning = await asyncio.to_thread(check_key, key, folder)
+        if warning:
+            errors.print(f"warning: {warning}", style="yellow", markup=False)
         if existed:
             store = SqliteStore(folder, key=key)
             await store.open()
