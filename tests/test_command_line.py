@@ -116,6 +116,19 @@ def test_import_is_idempotent_and_a_broken_file_does_not_stop_the_others(
     assert "0 of them new" in result.stdout
 
 
+def test_what_is_whole_of_a_cut_off_export_is_imported_and_the_rest_later(command: Command, tmp_path: Path) -> None:
+    cut, whole = tmp_path / "kettle-kitchen.json", SAMPLE / "kettle-kitchen.json"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = command("--data", tmp_path / "memory", "import", cut)
+    assert_one_sentence(result, r"kettle-kitchen.json is cut off: the \d+ messages before the cut are imported")
+    [landed] = map(int, re.findall(r"the (\d+) messages", result.stderr))
+    assert f"{landed} messages read from 1 file, {landed} of them new" in result.stdout
+    again = command("--data", tmp_path / "memory", "import", whole)
+    assert again.returncode == 0, again.stderr
+    [(read, new)] = re.findall(r"(\d+) messages read from 1 file, (\d+) of them new", again.stdout)
+    assert 0 < int(new) == int(read) - landed
+
+
 def test_recall_prints_results_and_what_was_done(command: Command, data: Path) -> None:
     result = command("recall", "which port does the vpn need", "--data", data, "--limit", "3")
     assert result.returncode == 0, result.stderr

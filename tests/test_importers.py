@@ -144,13 +144,50 @@ def test_problems_are_listed_up_to_a_limit_and_counted_beyond(tmp_path: Path) ->
     assert (export.broken, len(export.problems)) == (100, MAX_PROBLEMS)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_of_a_file_that_is_cut_off_anywhere_lands_what_is_whole_before(tmp_path: Path, encoding: str) -> None:
+    whole = {"guild": {"id": "10", "name": "Kettle"}, "channel": {"id": "20", "type": "GuildTextChat"}}
+    texts = ['Käse \u2028 "quoted" 🧀', "back\\slash\t", "last"]
+    records = [record(number, content=text, isPinned=True, size=12) for number, text in enumerate(texts, start=1)]
+    text = json.dumps({**whole, "messages": records, "messageCount": 3}, ensure_ascii=False, indent=1)
+    text = text.replace("\u2028", "\\u2028")
+    content, path = text.encode(encoding), tmp_path / "export.json"
+    ends = [len(text[: text.index(f'"size": 12{chr(10)}  }}', start) + 14].encode(encoding)) for start in starts(text)]
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
+        landed = sum(end <= cut for end in ends)
+        if not landed:
+            with pytest.raises(InvalidImport):
+                read_export(path)
+            continue
+        export = read_export(path)
+        assert [message.id for message in export.messages] == list(range(1, landed + 1)), cut
+        assert (export.is_cut_off, export.broken) == (True, 0), cut
+    path.write_bytes(content)
+    assert not read_export(path).is_cut_off
+
+
+def starts(text: str) -> list[int]:
+    return [text.index(f'"id": "{number}"') for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("mend", [("}", ")"), ('"id"', "id"), (",", ";"), ("}", "}\0\0")])
+def test_what_is_damaged_in_its_middle_is_refused_whole(tmp_path: Path, mend: tuple[str, str]) -> None:
+    path = write(tmp_path, record(1), record(2), record(3))
+    head, middle, tail = path.read_text().partition('"content": "message 2"')
+    path.write_text(head + middle + tail.replace(*mend, 1))
+    with pytest.raises(InvalidImport, match="is not JSON"):
+        read_export(path)
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b'{"guild": {"id": "1"', "cut off or is not JSON"),
         (b"[1, 2]", "not an export of DiscordChatExporter"),
         (b'{"messages": []}', "not an export of DiscordChatExporter"),
-        (b"\xff\xfe\x00", "not a text file"),
+        (b"\xff\xfe\x00", "cut off or is not JSON"),
+        (b'{"a": "\xff"}', "not a text file"),
         (b"", "cut off or is not JSON"),
         (b"[" * 100_000, "cut off or is not JSON"),
         (b"\x1f\x8b\x08\x00 packed", "not a text file"),

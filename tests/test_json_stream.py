@@ -54,6 +54,24 @@ def test_what_is_no_json_or_ends_too_early_is_refused(content: str) -> None:
         read(content.encode())
 
 
+@settings(derandomize=True, max_examples=50)
+@given(data=st.dictionaries(st.sampled_from(["rows", "a", "ü"]), VALUES, min_size=1), piece=st.integers(4, 12))
+def test_what_is_cut_off_anywhere_ends_too_early(data: dict[str, Any], piece: int) -> None:
+    content = json.dumps(data, ensure_ascii=False).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "PIECE", piece)
+        for cut in range(1, len(content)):
+            with pytest.raises(json_stream.EndsTooEarly):
+                read(content[:cut])
+
+
+@pytest.mark.parametrize("content", ['{"a": [1 2]}', '{"a" 1}', '{"a": "\t"}', "{1: 2}", "{} x", '{"a": tru}'])
+def test_other_faults_are_no_early_end(content: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as fault:
+        read(content.encode())
+    assert not isinstance(fault.value, json_stream.EndsTooEarly)
+
+
 def test_elements_that_nobody_took_are_skipped() -> None:
     keys = [key for key, _ in json_stream.members(io.BytesIO(b'{"rows": [1, [2], 3], "b": 1}'), "rows")]
     assert keys == ["rows", "b"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogs.memory.cleaning import clean_extra, clean_name, clean_text, embed_texts
 from cogs.memory.exceptions import InvalidImport
-from cogs.memory.json_stream import members
+from cogs.memory.json_stream import EndsTooEarly, members
 from cogs.memory.mention_text import write_references_out
 from cogs.memory.records import MAX_ID, ChannelInfo, StoredMessage
 
@@ -39,6 +39,8 @@ class Export:
     problems: list[str] = field(default_factory=list)
     """A sentence for each broken record, up to `MAX_PROBLEMS`."""
     broken: int = 0
+    is_cut_off: bool = False
+    """Whether the file ends in the middle; the messages are those before."""
 
     def report(self, problem: str) -> None:
         """Note a broken record."""
@@ -65,8 +67,11 @@ def export_files(paths: Iterable[Path]) -> list[Path]:
 def read_export(path: Path) -> Export:
     """Read an exported file; broken records are reported in the result and skipped.
 
+    Of a file that ends in the middle, what is whole before is read.
+
     Raises:
-        InvalidImport: the file as a whole cannot be read or is something else; the sentence says what.
+        InvalidImport: the file as a whole cannot be read, is something else, or ends before the first message; the
+            sentence says what.
     """
     try:
         with path.open("rb") as file:
@@ -100,16 +105,21 @@ def _read(name: str, parts: Iterator[tuple[str, Any]]) -> Export:
     early: list[Any] = []
     export: Export | None = None
     has_messages = False
-    for key, value in parts:
-        if key != "messages":
-            head[key] = value
-        elif isinstance(value, Iterator):
-            has_messages = True
-            if "guild" in head and "channel" in head:
-                export = export or _begun(name, head)
-                _take_in(export, name, value)
-            else:
-                early += value
+    try:
+        for key, value in parts:
+            if key != "messages":
+                head[key] = value
+            elif isinstance(value, Iterator):
+                has_messages = True
+                if "guild" in head and "channel" in head:
+                    export = export or _begun(name, head)
+                    _take_in(export, name, value)
+                else:
+                    early += value
+    except EndsTooEarly:
+        if export is None or not export.messages:
+            raise
+        export.is_cut_off = True
     if not has_messages or not isinstance(head.get("guild"), dict) or not isinstance(head.get("channel"), dict):
         raise InvalidImport(
             f'{name} is not an export of DiscordChatExporter: it lacks "guild", "channel" or "messages". '

@@ -30,6 +30,7 @@ class _Report:
 
     files: int = 0
     refused: int = 0
+    cut_off: int = 0
     read: int = 0
     skipped: int = 0
     broken: int = 0
@@ -37,6 +38,7 @@ class _Report:
 
     def add(self, export: Export) -> None:
         self.files += 1
+        self.cut_off += export.is_cut_off
         self.read += len(export.messages)
         self.skipped += export.skipped
         self.broken += export.broken
@@ -44,7 +46,7 @@ class _Report:
 
 
 async def import_files(memory: MemoryService, paths: Sequence[Path]) -> int:
-    """Import files, and those in folders, and embed what is new; return the exit code: 1 when any was refused.
+    """Import files, and those in folders, and embed what is new; return the exit code: 1 when one was not whole.
 
     One file after the other, so that as much memory is needed as for the largest of them.
     """
@@ -60,6 +62,8 @@ async def import_files(memory: MemoryService, paths: Sequence[Path]) -> int:
             else:
                 await _store(memory, export, bar)
                 report.add(export)
+                if export.is_cut_off:
+                    errors.print(_cut_off(path.name, len(export.messages)), style="red", markup=False)
         await _embed(memory, bar)
     for problem in report.problems:
         errors.print(problem, style="yellow", markup=False)
@@ -70,7 +74,7 @@ async def import_files(memory: MemoryService, paths: Sequence[Path]) -> int:
     )
     if report.refused:
         errors.print(f"{_files(report.refused)} refused.", style="red")
-    return 1 if report.refused else 0
+    return 1 if report.refused or report.cut_off else 0
 
 
 async def _store(memory: MemoryService, export: Export, bar: Progress) -> None:
@@ -93,6 +97,11 @@ async def _embed(memory: MemoryService, bar: Progress) -> None:
         await asyncio.wait([finished], timeout=0.2)
         bar.update(task, completed=total - (await memory.stats()).awaiting)
     await finished
+
+
+def _cut_off(name: str, messages: int) -> str:
+    before = "the one message before the cut is" if messages == 1 else f"the {messages:,} messages before the cut are"
+    return f"{name} is cut off: {before} imported; export it again and import that for the rest."
 
 
 def _files(count: int) -> str:
