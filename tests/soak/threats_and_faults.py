@@ -133,7 +133,7 @@ THREATS: Final = (
     Row(
         "a stolen disk",
         "an encrypted memory is legible nowhere, and a key that does not fit is one sentence",
-        ("stores/test_encryption.py", "test_upkeep.py"),
+        ("stores/test_encryption.py", "test_upkeep.py", "test_key_strength.py"),
         ("forgetting",),
     ),
 )
