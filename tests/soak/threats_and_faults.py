@@ -84,7 +84,7 @@ THREATS: Final = (
         "0 bytes of it, plain or encrypted, and no backup or history brings it back",
         (
             "test_erasure.py",
-            "surface/test_erasure_reaches_everything.py",
+            "surface/history/test_erasure_reaches_everything.py",
             "surface/cog/test_forget_me.py",
             "stores/test_backup.py",
             "stores/test_encryption.py",
@@ -94,7 +94,7 @@ THREATS: Final = (
     Row(
         "tokens and messages in logs",
         "0 lines with either, also at DEBUG",
-        ("surface/test_log_redaction.py", "surface/cog/test_log_canary.py"),
+        ("surface/operation/test_log_redaction.py", "surface/cog/test_log_canary.py"),
         ("logs",),
     ),
     Row(
@@ -128,7 +128,7 @@ THREATS: Final = (
     Row(
         "commands of people who may not give them",
         "each command refuses each role that may not",
-        ("surface/test_admin.py", "surface/test_admin_owner.py", "chat/test_commands.py"),
+        ("surface/commands/test_admin.py", "surface/commands/test_admin_owner.py", "chat/test_commands.py"),
     ),
     Row(
         "a stolen disk",
@@ -142,7 +142,10 @@ FAULTS: Final = (
     Row(
         "kill -9 during ingest",
         "0 acknowledged lost, 0 orphans, ready within 2 s at 10,000 messages",
-        ("stores/test_sqlite_faults.py::test_what_was_acknowledged_survives_kill_9", "surface/test_backfill_kill.py"),
+        (
+            "stores/test_sqlite_faults.py::test_what_was_acknowledged_survives_kill_9",
+            "surface/history/test_backfill_kill.py",
+        ),
         ("kill",),
     ),
     Row(
@@ -183,7 +186,7 @@ FAULTS: Final = (
     Row(
         "an offline gap",
         "what was said is read afterwards, what was deleted is not shown",
-        ("surface/test_backfill_gaps.py", "surface/test_backfill.py"),
+        ("surface/history/test_backfill_gaps.py", "surface/history/test_backfill.py"),
     ),
     Row(
         "vectors and scores that are no numbers",
@@ -225,7 +228,7 @@ FAULTS: Final = (
         (
             "stores/test_contract_writes.py",
             "test_importers.py",
-            "surface/test_backfill_progress.py::test_a_clock_that_jumps_parks_nothing_for_longer_than_agreed",
+            "surface/history/test_backfill_progress.py::test_a_clock_that_jumps_parks_nothing_for_longer_than_agreed",
         ),
         ("interleavings",),
     ),
