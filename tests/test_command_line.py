@@ -198,7 +198,7 @@ def test_recall_filters_by_author_and_time(command: Command, data: Path) -> None
         (["recall", "tea", "--channel", "nowhere"], "No channel is called nowhere. Known: "),
         (["recall", "tea", "--after", "the day of the owl"], "is no date I know"),
         (["recall", "tea", "--after", "2026-01-02", "--before", "2025-01-01"], "wrong order"),
-        (["recall", "tea", "--guild", "elsewhere"], "Name a server with --guild"),
+        (["recall", "tea", "--guild", "elsewhere"], "No server is called elsewhere. Known: "),
         (["evaluate", "missing.json"], "missing.json cannot be read"),
         (["evaluate", "data/sample/kettle-kitchen.json"], "is not an evaluation file"),
         (["--profile", "enormous", "doctor"], "enormous"),

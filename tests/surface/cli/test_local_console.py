@@ -83,7 +83,11 @@ async def test_a_line_is_a_question_with_or_without_its_command(typed: Typed) ->
         ("/recall", "write at least one word"),
         ("limit:3", "write at least one word"),
         ("/brew", "There is no command /brew"),
-        ("/server elsewhere", "Name a server"),
+        ("samovar rerank:perhaps", "rerank: must be on or off, not 'perhaps'"),
+        ("samovar author: Mia", "Behind author: stands nothing"),
+        ('samovar channel:""', "Behind channel: stands nothing"),
+        ("/server", "Name a server with --guild, or /server in the console: Tea House"),
+        ("/server elsewhere", "No server is called elsewhere. Known: Tea House"),
     ],
 )
 async def test_what_is_not_understood_is_said_and_the_console_goes_on(typed: Typed, line: str, sentence: str) -> None:

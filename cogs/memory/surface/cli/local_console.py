@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.panel import Panel
 from rich.table import Table
@@ -43,7 +43,8 @@ TOUR = (
     "what novel did Priya tell Halcyon to read",
     "name of the game with quilts and cats",
 )
-_FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*)"|(\S+))""")
+_FILTER = re.compile(r"""\b(author|channel|after|before|limit|rerank):(?:"([^"]*)"|(\S*))""")
+_ORDERS: Final[dict[str, Order | None]] = {"on": None, "off": "rrf"}
 
 
 class Chat(Protocol):
@@ -114,11 +115,12 @@ class _Prompt:
 
     async def _recall(self, line: str) -> None:
         filters = {m[1]: m[2] if m[2] is not None else m[3] for m in _FILTER.finditer(line)}
-        limit, rerank = _limit(filters.pop("limit", None)), filters.pop("rerank", "on")
+        if empty := next((name for name, value in filters.items() if not value.strip()), None):
+            raise InvalidQuery(f"Behind {empty}: stands nothing; write its value right behind the colon.")
+        limit, order = _limit(filters.pop("limit", None)), _order(filters.pop("rerank", "on"))
         query = check_query(_FILTER.sub("", line))
         guild_id = await choose_guild(self._memory, self._guild)
         scope = await resolve_scope(self._memory, guild_id, **filters)
-        order: Order | None = "rrf" if rerank in ("off", "no", "false") else None
         recall = await self._memory.recall(query, scope, limit=limit, order=order)
         console.print(console_text(recall, await _channel_names(self._memory, guild_id)), end="", markup=False)
 
@@ -129,6 +131,13 @@ def _limit(text: str | None) -> int | None:
         return None if text is None else result_count(text)
     except ValueError as error:
         raise InvalidQuery(f"limit: {error}.") from error
+
+
+def _order(text: str) -> Order | None:
+    """Read ``rerank:on`` or ``rerank:off``. Raises InvalidQuery."""
+    if text not in _ORDERS:
+        raise InvalidQuery(f"rerank: must be on or off, not {text[:20]!r}.")
+    return _ORDERS[text]
 
 
 async def _status(memory: MemoryService) -> None:

@@ -47,7 +47,7 @@ async def choose_guild(memory: MemoryService, wanted: str | None = None) -> int:
     """Return the guild to search: the one asked for, or the only one. Guilds of a bot have no name here, only an id.
 
     Raises:
-        InvalidQuery: there is none, or several and none was named.
+        InvalidQuery: there is none, several and none was named, or none of the name.
     """
     imported = await guild_names(memory)
     names = {guild_id: imported.get(guild_id, "") for guild_id in (await memory.stats()).guild_ids}
@@ -58,6 +58,8 @@ async def choose_guild(memory: MemoryService, wanted: str | None = None) -> int:
     found = [i for i, name in names.items() if wanted and wanted.casefold() in (name.casefold(), str(i))]
     if len(found) != 1:
         known = ", ".join(f"{name} ({guild_id})" if name else str(guild_id) for guild_id, name in names.items())
+        if wanted and not found:
+            raise InvalidQuery(f"No server is called {wanted}. Known: {known}")
         raise InvalidQuery(f"Name a server with --guild, or /server in the console: {known}")
     return found[0]
 
