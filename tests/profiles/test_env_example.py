@@ -48,5 +48,11 @@ def test_the_values_it_shows_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -
     assert shown == {field for field, info in Settings.model_fields.items() if info.default not in (None, ())}
 
 
+def test_the_readme_names_each_setting() -> None:
+    readme = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8").partition("\n## Settings\n")[2]
+    named = re.findall(r"`([A-Z_]+)`", " ".join(line for line in readme.splitlines() if line.startswith("| `")))
+    assert sorted(named) == sorted(VARIABLES)
+
+
 def test_its_lines_fit_the_page() -> None:
     assert max(map(len, TEXT.splitlines())) <= 120

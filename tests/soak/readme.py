@@ -1,4 +1,4 @@
-"""Puts the figures of a long run into the README: ``python -m tests.soak.readme build/soak.json``."""
+"""Puts the figures of a long run into this folder's README: ``python -m tests.soak.readme build/soak.json``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-README: Final = Path(__file__).resolve().parents[2] / "README.md"
+README: Final = Path(__file__).resolve().with_name("README.md")
+REPORT: Final = README.parents[2] / "build" / "soak.json"
 BEGIN, END = "<!-- make soak: begin -->\n", "<!-- make soak: end -->\n"
 JOINED: Final = {
     "rows": "all tests of {count} threats and faults",
@@ -21,7 +22,7 @@ TOLD: Final = ("python", "sqlite", "cpu cores", "discord.py", "torch", "faiss-cp
 def main() -> int:
     """Write the table; 1 if a figure is not as asked, which the table then says."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak.readme", description=__doc__)
-    parser.add_argument("report", type=Path, nargs="?", default=README.parent / "build" / "soak.json")
+    parser.add_argument("report", type=Path, nargs="?", default=REPORT)
     report = json.loads(parser.parse_args().report.read_text(encoding="utf-8"))
     README.write_text(with_table(README.read_text(encoding="utf-8"), table(report)), encoding="utf-8")
     return 0 if all(figure["passed"] for section in report["sections"] for figure in section["figures"]) else 1
