@@ -21,6 +21,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from cogs.memory.stores.postgres_dense import EXACT_LIMIT
+
 COSTS: Final = json.loads((Path(__file__).parent / "unit_costs.json").read_text("utf-8"))
 MEASURED_UP_TO: Final = 1_000_000
 """Messages in one guild; larger ones are extrapolated."""
@@ -78,16 +80,18 @@ def plan(engine: str, guilds: int, messages_per_guild: int, *, daily: float) -> 
 def recall_ms(engine: str, messages: int) -> float:
     """Return the median time of a question over all channels of a guild with so many messages.
 
-    The embedded index compares with every vector in scope, so it grows with them; PostgreSQL's graph grows with their
-    logarithm, as far as it is in memory. Keyword search has a budget of matches in both.
+    The embedded index compares with every vector in scope, so it grows with them; so does PostgreSQL as long as it
+    compares one by one, and beyond that the walk along its graph stays as long. Looking up words grows with their
+    matches; the embedded engine does so beside the encoding of the question, within a budget.
     """
-    cost = COSTS[engine]
-    keyword = cost["keyword_ms_at_most"] * min(1.0, messages / cost["keyword_full_at"])
+    cost, millions = COSTS[engine], messages / 1e6
     if engine == "embedded":
-        dense = messages / 1e6 * cost["dense_ms_a_million"]
+        keyword = cost["keyword_ms_at_most"] * min(1.0, messages / cost["keyword_full_at"])
+        dense = millions * cost["dense_ms_a_million"]
         return float(cost["recall_base_ms"] + dense + max(0.0, keyword - COSTS["embedder"]["question_ms"]))
-    doublings = math.log2(max(1000, messages) / 1000)
-    return float(cost["recall_base_ms"] + cost["dense_ms_a_doubling"] * doublings + keyword)
+    dense = millions * cost["compared_ms_a_million"] if messages <= EXACT_LIMIT else cost["walk_ms"]
+    around = cost["around_ms_a_doubling"] * math.log2(max(1000, messages) / 1000)
+    return float(cost["recall_base_ms"] + dense + around + millions * cost["keyword_ms_a_million"])
 
 
 def main() -> None:
