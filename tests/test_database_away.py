@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cogs.memory import ingest_queue
+from cogs.memory import ingest_lane
 from cogs.memory.exceptions import StoreError, StoreTimeout, StoreUnreachable
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import ModelSources
-from cogs.memory.records import QuotingReply, Scope
+from cogs.memory.records import Scope
 from cogs.memory.stores import postgres_dense
 from cogs.memory.stores.postgres import PostgresStore
-from cogs.memory.stores.routed import RoutedStore
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
 from tests.conftest import CHANNEL, GUILD, said
 from tests.postgres_server import TEST_SCHEMA, NoPostgres, stopped
-from tests.stores.samples import SPACE, embedding, emptied
+from tests.stores.samples import emptied
 from tests.unreliable_network import UnreliableNetwork, eventually
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ async def memory(
     store: PostgresStore, tmp_path: Path, load_shared: LoadEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MemoryService]:
     """A memory behind the network, with time enough and two messages that can be found."""
-    monkeypatch.setattr(ingest_queue, "RETRY_S", 0.05)
+    monkeypatch.setattr(ingest_lane, "RETRY_S", 0.05)
     monkeypatch.setattr(postgres_dense, "DEADLINE_S", LONG_S)
     sources = ModelSources(tmp_path / "models")
     async with MemoryService(load_profile("embedded"), store, ModelWorker(), sources, load=load_shared) as service:
@@ -103,29 +101,6 @@ async def test_a_server_that_is_restarted_is_told_and_heals_and_what_was_said_me
         pytest.skip(str(reason))
     await eventually(lambda: answers(memory, 3, "kettle"))
     assert {m.id async for m in memory.store.iterate(GUILD)} == {1, 2, 3}
-
-
-async def test_one_of_several_servers_that_is_away_holds_up_no_work_of_the_others(
-    store: PostgresStore, network: UnreliableNetwork, postgres_dsn: str
-) -> None:
-    routed = RoutedStore([PostgresStore(postgres_dsn, schema=TEST_SCHEMA), store])
-    await routed.open()
-    await routed.use_space(SPACE)
-    both = [said(1, "the samovar is broken"), said(2, "lemon cake")]
-    await routed.upsert(both)
-    await routed.put_reply(QuotingReply(GUILD, CHANNEL, (9,)), [said(1, "something else")])
-    await network.cut()
-    for _ in routed.stores:  # whichever is asked first
-        assert len(await routed.claim_unembedded(1)) == 1
-    assert [reply.id for reply in await routed.stale_replies(9)] == [9]
-    await routed.drop_reply(GUILD, 9)
-    await routed.put_embeddings([replace(embedding(message), guild_id=GUILD) for message in both])
-    with pytest.raises(StoreUnreachable):
-        await routed.claim_unembedded(9)
-    with pytest.raises(StoreUnreachable):
-        await routed.stale_replies(9)
-    await network.mend()
-    await routed.close()
 
 
 async def test_a_network_that_swallows_everything_is_told_in_time_and_heals(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.exceptions import StoreError
-from cogs.memory.ingest_queue import Delete, Event, Upsert, _merge
+from cogs.memory.ingest_lane import Delete, Event, Upsert, _merge
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, START, said
 
@@ -94,7 +94,7 @@ async def test_a_look_at_the_work_list_that_began_earlier_does_not_count_as_done
     await memory.remember([said(1, "the samovar is broken")])
     await memory.queue.stored()
     embedded = asyncio.create_task(memory.queue.embedded())
-    while memory.queue._idle.is_set():  # noqa: ASYNC110  # until it waits for what follows
+    while memory.queue._lanes[0]._idle.is_set():  # noqa: ASYNC110  # until it waits for what follows
         await asyncio.sleep(0)
     answered.set()
     await embedded

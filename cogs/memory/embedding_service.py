@@ -14,6 +14,7 @@ from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.query_batch import QueryBatch
 from cogs.memory.records import Embedding, StoredMessage
+from cogs.memory.shared_lock import SharedLock
 from cogs.memory.worker import ModelWorker
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class EmbeddingService:
         self._load = load
         self._encoder: Encoder | None = None
         self._loading = asyncio.Lock()
-        self.swapping = asyncio.Lock()
-        """Held while one batch is embedded *and* stored, and while the model is swapped: no batch mixes spaces."""
+        self.swapping = SharedLock()
+        """Shared while a batch is embedded *and* stored, alone while the model is swapped: no batch mixes spaces."""
         self._questions: QueryBatch | None = None
         self.encoded = 0
         """Documents encoded since the start."""

@@ -1,8 +1,8 @@
-"""`IngestQueue`: one ordered way into the memory.
+"""`IngestQueue`: one ordered way into the memory for each guild.
 
 discord.py runs every listener in its own task, so a deletion can overtake the creation it deletes. Here events line up
-in the order they were put and one consumer applies them: create and edit as one upsert per batch, deletions between.
-Embedding follows behind: the store's rows without a vector are its work list, so nothing is lost with the process.
+in the order they were put. Each store has a lane of its own, and a guild lives in one store: one that is away holds up
+the guilds of no other.
 """
 
 from __future__ import annotations
@@ -11,48 +11,21 @@ import asyncio
 import logging
 import time
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cogs.memory.exceptions import MemoryCogError, StoreError
-from cogs.memory.place_counts import PlaceCounts
+from cogs.memory.exceptions import MemoryCogError
+from cogs.memory.ingest_lane import Delete, IngestLane, Upsert
+from cogs.memory.stores.routed import number_of, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from cogs.memory.embedding_service import EmbeddingService
+    from cogs.memory.ingest_lane import Event
     from cogs.memory.records import Scope, StoredMessage
     from cogs.memory.stores import MemoryStore
 
 log = logging.getLogger(__name__)
-
-BATCH = 256
-"""Events applied in one go, and rows embedded between two commits."""
-RETRY_S = 5.0
-"""Pause before a failed store or model is tried again."""
-NO_MEMORY = "The machine has no memory left."
-EMBEDDER_FAILED = "The embedder failed; the log has why. What is new is found by its words."
-LOOK_AGAIN_S = 60.0
-"""Pause after which messages that wait are looked for unasked: another process may have died while it embedded some."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upsert:
-    """Messages that were created, edited or found in the history."""
-
-    messages: tuple[StoredMessage, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Messages that are gone."""
-
-    guild_id: int
-    message_ids: tuple[int, ...]
-
-
-Event = Upsert | Delete
 
 
 class IngestQueue:
@@ -61,7 +34,7 @@ class IngestQueue:
     Args:
         store: where messages go.
         embedding: what embeds them.
-        size: events that may wait; `put` waits beyond it.
+        size: events that may wait, spread evenly over the stores; `put` waits beyond a store's share, of one at least.
         on_change: told, after each commit, which guilds changed.
     """
 
@@ -76,36 +49,62 @@ class IngestQueue:
         self._store = store
         self._embedding = embedding
         self._on_change = on_change
-        self._events: asyncio.Queue[Event] = asyncio.Queue(maxsize=size)
-        self._places = PlaceCounts()
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        parts = parts_of(store)
+        share = max(1, size // len(parts))
+        self._lanes = tuple(
+            IngestLane(part, embedding, size=share, on_change=on_change, on_embedded=self._embedded) for part in parts
+        )
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
-        self.refused = 0
-        """Events dropped because no store could take them."""
-        self.problem: str | None = None
-        """The sentence of the last failure, until something succeeds again."""
 
     def start(self) -> None:
         """Begin to consume."""
-        self._tasks = [asyncio.create_task(self._consume()), asyncio.create_task(self._embed_backlog())]
-        self._work.set()
+        for lane in self._lanes:
+            lane.start()
 
     async def put(self, event: Event) -> None:
-        """Queue an event; waits while the queue is full."""
-        await self._events.put(event)
-        if isinstance(event, Upsert):  # the consumer has not run since
-            self._places.add(event.messages)
+        """Queue an event; waits while there is no room for it."""
+        if len(self._lanes) == 1:
+            await self._lanes[0].put(event)
+        elif isinstance(event, Delete):
+            await self._lane(event.guild_id).put(event)
+        else:
+            parts: dict[IngestLane, list[StoredMessage]] = {}
+            for message in event.messages:
+                parts.setdefault(self._lane(message.guild_id), []).append(message)
+            for lane in sorted(parts, key=lambda lane: lane.is_full):
+                await lane.put(Upsert(tuple(parts[lane])))
+
+    @property
+    def lanes(self) -> int:
+        """Ways in that do not wait for each other."""
+        return len(self._lanes)
+
+    def lane_of(self, guild_id: int) -> int:
+        """The number of the lane that a guild's events take, from 0."""
+        return number_of(guild_id, len(self._lanes))
 
     @property
     def waiting(self) -> int:
         """Events not yet applied."""
-        return self._events.qsize()
+        return sum(lane.waiting for lane in self._lanes)
+
+    @property
+    def refused(self) -> int:
+        """Events dropped because no store could take them."""
+        return sum(lane.refused for lane in self._lanes)
+
+    @property
+    def problem(self) -> str | None:
+        """The sentences of what keeps failing, until it succeeds again."""
+        return _joined(problem for lane in self._lanes for problem in lane.problems)
+
+    def problem_of(self, guild_id: int) -> str | None:
+        """The sentences of what keeps messages of one guild waiting."""
+        return _joined(self._lane(guild_id).problems)
 
     def holds(self, scope: Scope) -> bool:
         """Whether messages from a scope's channels are not yet applied."""
-        return self._places.any_in(scope)
+        return self._lane(scope.guild_id).holds(scope)
 
     @property
     def rate(self) -> float:
@@ -115,147 +114,56 @@ class IngestQueue:
         seconds = self._recent[-1][0] - self._recent[0][0]
         return sum(count for _, count in list(self._recent)[1:]) / seconds if seconds > 0 else 0.0
 
-    async def stored(self) -> None:
-        """Wait until every event put so far is in the store. Raises StoreError if the store refuses."""
-        await self._until(self._events.join())
+    async def stored(self, guild_id: int | None = None) -> None:
+        """Wait until every event put so far, of one guild or of all, is in its store.
+
+        Raises:
+            StoreError: nobody takes in events any more.
+        """
+        for lane in self._lanes if guild_id is None else (self._lane(guild_id),):
+            await lane.stored()
 
     def take_up_work(self) -> None:
         """Look for messages without a vector: a new space makes all of them wait."""
-        self._work.set()
+        for lane in self._lanes:
+            lane.take_up_work()
 
     async def embed_now(self, messages: Sequence[StoredMessage]) -> None:
         """Give stored messages their vectors before all others that wait: an answer is to be made from them.
 
-        Waits for the batch that is being embedded. Raises StoreError or ModelError.
+        Raises StoreError or ModelError.
         """
         if not messages:
             return
         with self._embedding.hurry():  # also the batch that is under way
-            async with self._embedding.swapping:
+            async with self._embedding.swapping.shared():
                 await self._store.put_embeddings(await self._embedding.embed(messages))
         self._on_change({message.guild_id for message in messages})
 
     async def embedded(self) -> None:
         """Wait until every event put so far is applied and nothing waits for a vector."""
-        await self.stored()
-        self._idle.clear()
-        self._work.set()
-        await self._until(self._idle.wait())
+        for lane in self._lanes:
+            await lane.embedded()
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Apply what waits, within ``timeout_s``, and stop; the backlog of vectors is taken up at the next start."""
-        if not self._tasks:
+        if not all(lane.is_running for lane in self._lanes):
             return
         try:
             async with asyncio.timeout(timeout_s):
                 await self.stored()
         except (TimeoutError, MemoryCogError) as error:
             log.warning("%d events were not applied before the stop (%s)", self.waiting, type(error).__name__)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        for lane in self._lanes:
+            await lane.stop()
 
-    async def _until(self, awaitable: Awaitable[object]) -> None:
-        """Wait for something the consumers do, and fail when one of them is gone."""
-        waiter = asyncio.ensure_future(awaitable)
-        try:
-            await asyncio.wait(
-                [waiter, *self._tasks],
-                timeout=None if self._tasks else 0,  # nobody is left to do it
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not waiter.done():
-                raise StoreError("The memory has stopped taking in messages.")
-        finally:
-            waiter.cancel()
+    def _lane(self, guild_id: int) -> IngestLane:
+        return self._lanes[self.lane_of(guild_id)]
 
-    async def _consume(self) -> None:
-        while True:
-            events = [await self._events.get()]
-            while len(events) < BATCH and not self._events.empty():
-                events.append(self._events.get_nowait())
-            await self._persist(events)
-            for event in events:
-                self._events.task_done()
-                if isinstance(event, Upsert):
-                    self._places.remove(event.messages)
-            self._work.set()
-
-    async def _persist(self, events: Sequence[Event]) -> None:
-        """Apply a batch, again and again until the store takes it: order matters more than speed."""
-        steps = _merge(events)
-        while steps:
-            try:
-                await self._apply(steps[0])
-            except (StoreError, MemoryError) as error:
-                self.problem = str(error) or NO_MEMORY
-                log.error("The store refuses a write; trying again in %.0f s: %s", RETRY_S, self.problem)
-                await asyncio.sleep(RETRY_S)
-            except Exception as error:  # noqa: BLE001 - one event that nobody foresaw must not keep all later ones out
-                steps[:1] = self._without_the_bad(steps[0], error)
-            else:
-                self.problem = None
-                steps.pop(0)
-
-    def _without_the_bad(self, event: Event, error: Exception) -> list[Event]:
-        """Split an event that holds something no store can take, until only that is left, and drop it."""
-        if isinstance(event, Upsert) and len(event.messages) > 1:
-            return [Upsert((message,)) for message in event.messages]
-        if isinstance(event, Delete) and len(event.message_ids) > 1:
-            return [Delete(event.guild_id, (message_id,)) for message_id in event.message_ids]
-        self.refused += 1
-        log.error("An event that cannot be stored was dropped (%s)", type(error).__name__)
-        return []
-
-    async def _apply(self, event: Event) -> None:
-        if isinstance(event, Upsert):
-            await self._store.upsert(event.messages)
-            self._on_change({message.guild_id for message in event.messages})
-        else:
-            await self._store.delete(event.guild_id, event.message_ids)
-            self._on_change({event.guild_id})
-
-    async def _embed_batch(self) -> Sequence[StoredMessage]:
-        """Embed the newest messages that wait, in one space; return them."""
-        async with self._embedding.swapping:
-            messages = await self._store.claim_unembedded(BATCH)
-            if messages:
-                await self._store.put_embeddings(await self._embedding.embed(messages))
-        return messages
-
-    async def _embed_backlog(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
-                    await self._work.wait()
-            self._work.clear()
-            try:
-                while messages := await self._embed_batch():
-                    self._recent.append((time.monotonic(), len(messages)))
-                    self._on_change({message.guild_id for message in messages})
-            except Exception as error:
-                # Whatever a model throws: the messages are stored, and wait for the next try.
-                known = isinstance(error, MemoryCogError)
-                self.problem = str(error) if known else EMBEDDER_FAILED
-                log.error("Embedding failed; trying again in %.0f s: %s", RETRY_S, self.problem, exc_info=not known)
-                await asyncio.sleep(RETRY_S)
-                self._work.set()
-            else:
-                # A look that began before somebody asked for another has not seen what he asks for.
-                if self._events.empty() and not self._work.is_set():
-                    self._idle.set()
+    def _embedded(self, count: int) -> None:
+        self._recent.append((time.monotonic(), count))
 
 
-def _merge(events: Sequence[Event]) -> list[Event]:
-    """Join neighbouring events of one kind; the order between kinds stays."""
-    steps: list[Event] = []
-    for event in events:
-        last = steps[-1] if steps else None
-        if isinstance(event, Upsert) and isinstance(last, Upsert):
-            steps[-1] = Upsert(last.messages + event.messages)
-        elif isinstance(event, Delete) and isinstance(last, Delete) and event.guild_id == last.guild_id:
-            steps[-1] = Delete(event.guild_id, last.message_ids + event.message_ids)
-        else:
-            steps.append(event)
-    return steps
+def _joined(problems: Iterable[str]) -> str | None:
+    """Sentences, each once."""
+    return " ".join(dict.fromkeys(problems)) or None

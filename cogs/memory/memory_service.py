@@ -13,7 +13,8 @@ from cogs.memory.context_builder import MemoryContext, build_context, estimate_t
 from cogs.memory.context_gate import decide, question_in
 from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import MemoryCogError, ModelError
-from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
+from cogs.memory.ingest_lane import Delete, Upsert
+from cogs.memory.ingest_queue import IngestQueue
 from cogs.memory.key_strength import check_key
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
@@ -90,15 +91,15 @@ class MemoryService:
             profile, worker=worker, models=self.models, load=load_reranker or sources.load_reranker
         )
         self.retrieval = CandidateRetrieval(profile, store, self.embedding)
+        self.queue = IngestQueue(store, self.embedding, size=profile.ingest_queue_size, on_change=self._changed)
         self._pipeline = RecallPipeline(
             profile,
             store=store,
             embedding=self.embedding,
             retrieval=self.retrieval,
             reranker=self.reranker,
-            ingest_problem=lambda: self.queue.problem,
+            ingest_problem=self.queue.problem_of,
         )
-        self.queue = IngestQueue(store, self.embedding, size=profile.ingest_queue_size, on_change=self._changed)
         self._watchers: list[Callable[[], None]] = []
 
     @classmethod

@@ -53,7 +53,7 @@ class RecallPipeline:
         embedding: turns the question into vectors; its space is part of an answer's key.
         retrieval: finds candidates.
         reranker: puts them in order.
-        ingest_problem: what keeps new messages from being stored, if anything does.
+        ingest_problem: what keeps a guild's new messages from being stored, if anything does.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RecallPipeline:
         embedding: EmbeddingService,
         retrieval: CandidateRetrieval,
         reranker: RerankerService,
-        ingest_problem: Callable[[], str | None],
+        ingest_problem: Callable[[int], str | None],
     ) -> None:
         self.profile = profile
         self._store = store
@@ -167,7 +167,7 @@ class RecallPipeline:
             degraded.append(f"How far the memory reaches could not be seen: {error}")
         if index_ready < 1:  # no share: it would tell how much is said where the asker cannot look
             degraded.append("The vector index is being rebuilt; older messages are found by words alone.")
-        if problem := self._ingest_problem():
+        if problem := self._ingest_problem(scope.guild_id):
             degraded.append(f"New messages are waiting: {problem}")
         return RecallTrace(
             stages=(*clock.stages, *ranking.stages),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cogs.memory import ingest_queue
+from cogs.memory import ingest_lane
 from cogs.memory.stores import sqlite_vectors
 from tests.faults.memory_story import fail_once as fail_once_in_memory
 from tests.faults.nth_call import KINDS
@@ -33,7 +33,7 @@ async def test_the_store_is_sound_after_any_call_has_failed(tmp_path: Path, kind
 async def test_a_running_memory_goes_on_by_itself_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_shared: LoadEncoder, kind: str, first: int
 ) -> None:
-    monkeypatch.setattr(ingest_queue, "RETRY_S", 0.01)
+    monkeypatch.setattr(ingest_lane, "RETRY_S", 0.01)
     monkeypatch.setattr(sqlite_vectors, "REBUILD_AGAIN_S", 0.01)
     n = first
     while (await fail_once_in_memory(tmp_path / str(n), n, kind, load_shared))[0]:

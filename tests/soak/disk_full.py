@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from cogs.memory import ingest_queue
+from cogs.memory import ingest_lane
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.records import Scope
 from profiles import load_profile
@@ -23,7 +23,7 @@ ASKED: Final = "recall answers and says so, 0 lost afterwards"
 
 def run(*, seed: int, scale: float) -> list[Figure]:
     """Fill the disk ten times at scale 1; files that may not grow stand for it."""
-    ingest_queue.RETRY_S = 0.05
+    ingest_lane.RETRY_S = 0.05
     rounds = max(1, round(ROUNDS * scale))
     with tempfile.TemporaryDirectory(prefix="discord-memory-") as folder:
         lost, unanswered, unsaid = asyncio.run(_run(Path(folder) / "memory", rounds))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cogs.memory.cleaning import clean_name, clean_text
-from cogs.memory.ingest_queue import IngestQueue, Upsert
+from cogs.memory.ingest_lane import Upsert
+from cogs.memory.ingest_queue import IngestQueue
 from cogs.memory.query_terms import parse_question
 from cogs.memory.stores.sqlite import SqliteStore
 from cogs.memory.surface.markup import escape, marked

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cogs.memory.ingest_queue import Delete, IngestQueue, Upsert
+from cogs.memory.ingest_lane import Delete, Upsert
+from cogs.memory.ingest_queue import IngestQueue
 from cogs.memory.records import MAX_ID
 from cogs.memory.stores.sqlite import SqliteStore
 from tests.faults.instant_embedding import instant_embedding
@@ -19,7 +20,7 @@ from tests.stores.samples import GUILD, START, message, scope, vector
 from tests.stores.sqlite_folder import check_integrity, dense_ids
 
 if TYPE_CHECKING:
-    from cogs.memory.ingest_queue import Event
+    from cogs.memory.ingest_lane import Event
 
 LIVES: Final = 10_000
 AT_ONCE: Final = 100

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cogs.memory import ingest_queue
+from cogs.memory import ingest_lane
 from cogs.memory.stores import sqlite_vectors
 from tests.faults import memory_story, store_story
 from tests.faults.embedder import load
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def run(*, seed: int, scale: float) -> list[Figure]:
     """Try every n at scale 1, a part of them below."""
-    ingest_queue.RETRY_S = sqlite_vectors.REBUILD_AGAIN_S = 0.01
+    ingest_lane.RETRY_S = sqlite_vectors.REBUILD_AGAIN_S = 0.01
     stride = max(1, round(1 / scale))
     stories: dict[str, Story] = {
         "store": store_story.fail_once,

@@ -35,6 +35,16 @@ AWAY = (StoreBusy, StoreTimeout, StoreUnreachable)
 """Failures of one server that are no reason to let the others wait."""
 
 
+def parts_of(store: MemoryStore) -> tuple[MemoryStore, ...]:
+    """The stores that may be away each on its own: those behind a `RoutedStore`, or the one that there is."""
+    return store.stores if isinstance(store, RoutedStore) else (store,)
+
+
+def number_of(guild_id: int, count: int) -> int:
+    """Which of ``count`` stores a guild lives in, from 0."""
+    return (guild_id >> 22) % count
+
+
 class RoutedStore:
     """A `MemoryStore` over several: guild g lives in store ``(g >> 22) % n``, as Discord spreads guilds over shards.
 
@@ -49,11 +59,10 @@ class RoutedStore:
         if not stores:
             raise ValueError("there must be a store to route to")
         self.stores = tuple(stores)
-        self._turn = 0
 
     def of(self, guild_id: int) -> MemoryStore:
         """The store that a guild lives in."""
-        return self.stores[(guild_id >> 22) % len(self.stores)]
+        return self.stores[number_of(guild_id, len(self.stores))]
 
     async def open(self) -> None:
         """Open all; if one cannot be, none stays open."""
@@ -108,21 +117,11 @@ class RoutedStore:
         return await self.of(guild_id).erase(guild_id, author_id=author_id, channel_id=channel_id)
 
     async def claim_unembedded(self, limit: int) -> list[StoredMessage]:
-        """Messages without a vector; each store is the first to be asked in its turn.
-
-        One that is away holds up none of the others: its failure is raised when they have no work left.
-        """
-        self._turn = (self._turn + 1) % len(self.stores)
+        """Messages without a vector, of the first stores that have some."""
         claimed: list[StoredMessage] = []
-        failure: StoreError | None = None
-        for store in (*self.stores[self._turn :], *self.stores[: self._turn]):
+        for store in self.stores:
             if len(claimed) < limit:
-                try:
-                    claimed += await store.claim_unembedded(limit - len(claimed))
-                except AWAY as error:
-                    failure = error
-        if failure is not None and not claimed:
-            raise failure
+                claimed += await store.claim_unembedded(limit - len(claimed))
         return sorted(claimed, key=lambda message: -message.id)
 
     async def put_embeddings(self, embeddings: Sequence[Embedding]) -> int:

@@ -121,8 +121,8 @@ class AdminCommands:
         embed.add_field(name=texts.status_search, value=_coverage(texts, stats), inline=False)
         queue = texts.status_queue_text.format(waiting=f"{memory.queue.waiting:,}", rate=f"{memory.queue.rate:.0f}")
         embed.add_field(name=texts.status_queue, value=queue, inline=False)
-        if memory.queue.problem:
-            embed.add_field(name=texts.status_problem, value=cut(memory.queue.problem, 1024), inline=False)
+        if problem := memory.queue.problem_of(guild_id):
+            embed.add_field(name=texts.status_problem, value=cut(problem, 1024), inline=False)
         reranker = reranker_lines(texts, memory, await self._services.judgements.of(guild_id))
         embed.add_field(name=texts.status_reranker, value=cut("\n".join(reranker), 1024), inline=False)
         settings = "\n".join(await self._settings_lines(texts, guild_id))
