@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory import ingest_lane
+from cogs.memory.erasure import Erasure
 from cogs.memory.exceptions import StoreUnreachable
 from cogs.memory.ingest_lane import Delete, Upsert
 from cogs.memory.ingest_queue import IngestQueue
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import ModelSources
-from cogs.memory.records import QuotingReply, Scope
+from cogs.memory.records import ChannelInfo, QuotingReply, Scope
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.routed import RoutedStore
+from cogs.memory.surface import event_line
+from cogs.memory.surface.event_line import ChannelGone, EventLine, Named, Said, Unsaid
+from cogs.memory.surface.guild_settings import GuildSettings, GuildSettingsStore
 from cogs.memory.worker import ModelWorker
 from profiles import load_profile
 from tests.conftest import CHANNEL, START, said
@@ -210,6 +214,39 @@ def _anything(rng: random.Random, step: int, expected: dict[int, dict[int, str]]
         if (guild, message_id) not in gone:
             expected[guild][message_id] = text
     return Upsert(tuple(said_now))
+
+
+async def test_what_the_gateway_tells_of_the_other_guilds_goes_on(
+    memory: MemoryService, both: RoutedStore, network: UnreliableNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_line, "RETRY_S", 0.02)
+    settings = GuildSettingsStore(memory.store)
+    line = EventLine(Erasure(memory), settings)
+    await settings.put(NEAR, GuildSettings(denied_channels=frozenset([CHANNEL + 1])))
+    await network.cut()
+    line.start()
+    line.put(Named((ChannelInfo(CHANNEL, FAR, "tea-room"),)))  # goes to the store itself
+    line.put(Said(said(1, "the far samovar", guild_id=FAR), None))
+    line.put(Said(said(2, "the far cake", guild_id=FAR), None))
+    line.put(Said(said(1, "the near samovar", guild_id=NEAR), None))
+    hidden = said(2, "not to be remembered", guild_id=NEAR, channel_id=CHANNEL + 1)
+    line.put(Said(hidden, None, edited=True))  # looks whether it is stored
+    line.put(Said(said(3, "the near cake", guild_id=NEAR), None))
+    line.put(Unsaid(NEAR, (1,)))
+    line.put(ChannelGone(FAR, CHANNEL + 1))
+    line.put(Unsaid(FAR, (2,)))
+    await until(lambda: line.waiting == 5)
+    async with asyncio.timeout(PATIENCE_S):
+        await memory.queue.stored(NEAR)
+        assert (await Erasure(memory, [line]).forget_channel(NEAR, CHANNEL + 1)).messages == 0
+    assert await texts(both, NEAR) == {3: "the near cake"}
+    await network.mend()
+    await line.drained()
+    await memory.queue.stored()
+    await line.stop()
+    assert await texts(both, FAR) == {1: "the far samovar"}
+    assert [channel.name for channel in await both.channels(FAR)] == ["tea-room"]
+    assert line.given_up == 0
 
 
 async def test_replies_that_quote_what_is_gone_are_found_while_one_server_is_away(

@@ -127,7 +127,7 @@ async def _forget(
         traces += await each.forget(guild_id, user_id=user_id, channel_id=channel_id)
         for thread in threads:
             traces += await each.forget(guild_id, channel_id=thread.id)
-    await _drain(memory)
+    await _drain(memory, guild_id)
     try:
         # Threads first: only `erase` clears the disk, and it clears what was deleted before it as well.
         messages = await _delete_threads(memory, guild_id, threads)
@@ -159,10 +159,10 @@ async def _delete_threads(memory: MemoryService, guild_id: int, threads: Sequenc
     return deleted
 
 
-async def _drain(memory: MemoryService) -> None:
+async def _drain(memory: MemoryService, guild_id: int) -> None:
     try:
         async with asyncio.timeout(DRAIN_S):
-            await memory.queue.stored()
+            await memory.queue.stored(guild_id)
     except TimeoutError as error:
         raise Busy(
             f"{memory.queue.waiting:,} messages still wait to be stored, so nothing was erased yet; "

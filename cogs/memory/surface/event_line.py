@@ -3,7 +3,8 @@
 discord.py starts a task for each listener of each event. Tasks begin in the order they were made, so whatever a
 listener does before its first ``await`` happens in gateway order, and nothing after it does. Listeners therefore turn
 an event into a plain value and `put` it here without awaiting; one consumer asks the guild's settings and hands the
-events on to the memory, one after the other.
+events on to the memory, one after the other. Where the memory has several stores there is one for each: guilds whose
+store is away hold up no others.
 """
 
 from __future__ import annotations
@@ -70,8 +71,28 @@ class Named:
 Event = Said | Unsaid | ChannelGone | Named
 
 
+class _Lane:
+    """The events of the guilds of one store, and how many came and went."""
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self.arrived = asyncio.Event()
+        self.handed_on = asyncio.Event()
+        self.put = self.applied = 0
+        self.lost: set[int] = set()
+        """Guilds of which messages found no room."""
+        self.consumer: asyncio.Task[None] | None = None
+
+    async def drained(self) -> None:
+        """Wait until everything put so far has been handed on."""
+        last = self.put
+        while self.applied < last:
+            self.handed_on.clear()
+            await self.handed_on.wait()
+
+
 class EventLine:
-    """Takes events without waiting and applies them to the memory one after the other.
+    """Takes events without waiting and applies those of each guild to the memory one after the other.
 
     Args:
         erasure: what forgets whole channels, and the memory behind it; this line is one of its keepers.
@@ -93,15 +114,10 @@ class EventLine:
         self._memory = erasure.memory
         self._settings = settings
         self._size = size
-        self._events: deque[Event] = deque()
+        self._lanes = [_Lane() for _ in range(self._memory.queue.lanes)]
         self._said: Counter[int] = Counter()
         self._places = PlaceCounts()
-        self._arrived = asyncio.Event()
-        self._handed_on = asyncio.Event()
-        self._put = self._applied = 0
-        self._consumer: asyncio.Task[None] | None = None
         self._on_lost = on_lost
-        self._lost_guilds: set[int] = set()
         self.dropped = 0
         """Messages that found no room."""
         self.given_up = 0
@@ -109,7 +125,8 @@ class EventLine:
 
     def start(self) -> None:
         """Begin to apply events."""
-        self._consumer = asyncio.create_task(self._consume(), name="memory event line")
+        for lane in self._lanes:
+            lane.consumer = asyncio.create_task(self._consume(lane), name="memory event line")
 
     async def stop(self, timeout_s: float = 2.0) -> None:
         """Hand on what waits, within ``timeout_s``, and stop."""
@@ -118,15 +135,16 @@ class EventLine:
                 await self.drained()
         except TimeoutError:
             log.warning("%d events were not applied before the stop", self.waiting)
-        if self._consumer is not None:
-            self._consumer.cancel()
-            await asyncio.gather(self._consumer, return_exceptions=True)
-            self._consumer = None
+        for lane in self._lanes:
+            if lane.consumer is not None:
+                lane.consumer.cancel()
+                await asyncio.gather(lane.consumer, return_exceptions=True)
+                lane.consumer = None
 
     @property
     def waiting(self) -> int:
         """Events that the memory has not been told of."""
-        return len(self._events)
+        return sum(len(lane.events) for lane in self._lanes)
 
     def holds(self, scope: Scope) -> bool:
         """Whether the memory has not been told of messages from a scope's channels."""
@@ -140,34 +158,39 @@ class EventLine:
                 return
             self._said[event.message.guild_id] += 1
             self._places.add([event.message])
-        self._events.append(event)
-        self._put += 1
-        self._arrived.set()
+        lane = self._lane(event)
+        lane.events.append(event)
+        lane.put += 1
+        lane.arrived.set()
 
     async def drained(self) -> None:
         """Wait until everything put so far has been handed on to the memory."""
-        last = self._put
-        while self._applied < last:
-            self._handed_on.clear()
-            await self._handed_on.wait()
+        for lane in self._lanes:
+            await lane.drained()
 
     async def forget(self, guild_id: int, *, user_id: int | None = None, channel_id: int | None = None) -> int:
         """Hand on what waits, for an erasure: the store lets go of it with the rest. Raises Busy if that takes long."""
-        if self._consumer is None or asyncio.current_task() is self._consumer:  # which is past what came before
+        lane = self._lanes[self._memory.queue.lane_of(guild_id)]
+        if lane.consumer is None or asyncio.current_task() is lane.consumer:  # which is past what came before
             return 0
         try:
             async with asyncio.timeout(DRAIN_S):
-                await self.drained()
+                await lane.drained()
         except TimeoutError as error:
             raise Busy(
-                f"{self.waiting:,} events still wait to be stored, so nothing was erased yet; "
+                f"{len(lane.events):,} events still wait to be stored, so nothing was erased yet; "
                 "try again in a few minutes."
             ) from error
         return 0
 
+    def _lane(self, event: Event) -> _Lane:
+        if len(self._lanes) == 1:
+            return self._lanes[0]
+        return self._lanes[self._memory.queue.lane_of(_guild_of(event))]
+
     def _finds_no_room(self, guild_id: int) -> bool:
         """Whether the line is full, and not by others alone: a guild in a flood must not silence the quiet ones."""
-        return len(self._events) >= self._size and self._said[guild_id] >= self._size // max(1, len(self._said))
+        return self.waiting >= self._size and self._said[guild_id] >= self._size // max(1, len(self._said))
 
     def _leave(self, event: Event) -> None:
         if isinstance(event, Said):
@@ -179,42 +202,43 @@ class EventLine:
 
     def _drop(self, event: Said) -> None:
         self.dropped += 1
-        if event.message.guild_id not in self._lost_guilds:
-            self._lost_guilds.add(event.message.guild_id)
+        lost = self._lane(event).lost
+        if event.message.guild_id not in lost:
+            lost.add(event.message.guild_id)
             log.error("Too many events wait: the history of guild %d is read again later", event.message.guild_id)
 
-    async def _consume(self) -> None:
+    async def _consume(self, lane: _Lane) -> None:
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._events:
-                await self._apply_some()
-            while self._lost_guilds:
-                self._on_lost(self._lost_guilds.pop())
+            await lane.arrived.wait()
+            lane.arrived.clear()
+            while lane.events:
+                await self._apply_some(lane)
+            while lane.lost:
+                self._on_lost(lane.lost.pop())
 
-    async def _apply_some(self) -> None:
-        """Apply the events at the head of the line; they leave it when that has worked."""
+    async def _apply_some(self, lane: _Lane) -> None:
+        """Apply the events at the head of a lane; they leave it when that has worked."""
         try:
-            count = await self._apply_head()
+            count = await self._apply_head(lane.events)
         except StoreError as error:
             log.error("Events wait for the store, trying again in %.0f s: %s", RETRY_S, error)
             await asyncio.sleep(RETRY_S)
             return
         except Exception:
             # One event that nobody foresaw must not keep all later ones from the memory.
-            log.exception("An event was given up (%s)", type(self._events[0]).__name__)
+            log.exception("An event was given up (%s)", type(lane.events[0]).__name__)
             self.given_up += 1
             count = 1
         for _ in range(count):
-            self._leave(self._events.popleft())
-        self._applied += count
-        self._handed_on.set()
+            self._leave(lane.events.popleft())
+        lane.applied += count
+        lane.handed_on.set()
 
-    async def _apply_head(self) -> int:
+    async def _apply_head(self, events: deque[Event]) -> int:
         """Apply the first event, or the first few messages together; return how many those were."""
-        head = self._events[0]
+        head = events[0]
         if isinstance(head, Said):
-            return await self._remember()
+            return await self._remember(events)
         if isinstance(head, Unsaid):
             await self._memory.forget(head.guild_id, head.message_ids)
         elif isinstance(head, Named):
@@ -223,9 +247,9 @@ class EventLine:
             await self._forget_channel(head)
         return 1
 
-    async def _remember(self) -> int:
+    async def _remember(self, events: deque[Event]) -> int:
         batch: list[Said] = []
-        for event in self._events:
+        for event in events:
             if not isinstance(event, Said) or len(batch) == BATCH:
                 break
             batch.append(event)
@@ -245,7 +269,7 @@ class EventLine:
         return allowed or (event.edited and await self._is_stored(message))
 
     async def _is_stored(self, message: StoredMessage) -> bool:
-        await self._memory.queue.stored()
+        await self._memory.queue.stored(message.guild_id)
         scope = Scope(message.guild_id, frozenset([message.channel_id]))
         return bool(await self._memory.store.filter(scope, [message.id]))
 
@@ -255,3 +279,9 @@ class EventLine:
             await self._erasure.forget_channel(gone.guild_id, gone.channel_id)
         except Busy as error:
             raise StoreError(str(error)) from error  # tried again
+
+
+def _guild_of(event: Event) -> int:
+    if isinstance(event, Said):
+        return event.message.guild_id
+    return event.channels[0].guild_id if isinstance(event, Named) else event.guild_id

@@ -91,7 +91,7 @@ class ReplyContexts:
         lost = quoted.keys() - current.keys()
         changed = any(current[i].text != message.text for i, message in quoted.items() if i in current)
         if changed:
-            await self._services.memory.queue.stored()  # what was changed is remembered anew by then
+            await self._services.memory.queue.stored(permit.guild_id)  # what was changed is remembered anew by then
         shown = frozenset(message.channel_id for message in quoted.values())
         return _Standing(lost, changed, shown - await self._services.access.still_allowed(permit, shown))
 

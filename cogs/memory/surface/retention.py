@@ -103,7 +103,7 @@ class RetentionSweep:
             deleted = 0
             while ids := await self._oldest(guild_id, moment):
                 await self._memory.forget(guild_id, ids)
-                await self._memory.queue.stored()
+                await self._memory.queue.stored(guild_id)
                 deleted += len(ids)
         if deleted:
             log.info("Deleted %d messages older than %d days in guild %d", deleted, days, guild_id)

@@ -109,7 +109,7 @@ class HistoryIntake:
         taken = await self._acceptable(guild_id, messages, known)
         if taken:
             await self._memory.remember(taken)
-            await self._memory.queue.stored()
+            await self._memory.queue.stored(guild_id)
             self._verified.add(guild_id, epoch, taken)
         return taken
 
