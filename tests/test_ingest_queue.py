@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cogs.memory.exceptions import StoreError
+from cogs.memory import ingest_lane
+from cogs.memory.exceptions import ScoringFailed, StoreError
 from cogs.memory.ingest_lane import Delete, Event, Upsert, _merge
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, START, said
+from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cogs.memory.memory_service import MemoryService
-    from cogs.memory.records import StoredMessage
+    from cogs.memory.records import Embedding, StoredMessage
     from tests.conftest import OpenMemory
 
 SCOPE = Scope(GUILD, frozenset([CHANNEL]))
@@ -127,3 +131,24 @@ async def test_waiting_on_a_stopped_queue_is_an_error_and_no_hang(memory: Memory
     with pytest.raises(StoreError, match="stopped taking in"):
         await memory.queue.stored()
     memory.queue.start()
+
+
+async def test_a_failing_embedder_is_told_until_it_works_again_whatever_is_stored(
+    memory: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_lane, "RETRY_S", 0.01)
+    embed = memory.embedding.embed
+
+    async def failing(_: Sequence[StoredMessage]) -> list[Embedding]:
+        raise ScoringFailed("The embedder has a headache.")
+
+    monkeypatch.setattr(memory.embedding, "embed", failing)
+    await memory.remember([said(1, "the samovar is broken")])
+    await until(lambda: memory.queue.problem)
+    await memory.remember([said(2, "buy a new one")])
+    await memory.queue.stored()
+    assert {memory.queue.problem, memory.queue.problem_of(GUILD)} == {"The embedder has a headache."}
+    monkeypatch.setattr(memory.embedding, "embed", embed)
+    await memory.queue.embedded()
+    assert memory.queue.problem is None
+    assert (await memory.stats(GUILD)).embedded == 2
