@@ -210,6 +210,29 @@ class TestFaults:
             assert await busy
             assert await served(store._connections, 4)
 
+    async def test_a_write_that_is_given_up_before_its_thread_has_begun_it_leaves_no_transaction_open(
+        self, tmp_path: Path
+    ) -> None:
+        go_on = threading.Event()
+        async with opened(tmp_path) as store:
+            writer = store._connections._writer
+            assert writer is not None
+            started = threading.Event()
+            busy = asyncio.create_task(writer._execute(lambda: started.set() or go_on.wait(PATIENCE_S)))  # type: ignore[no-untyped-call,func-returns-value]
+            await asyncio.to_thread(started.wait, PATIENCE_S)
+            writing = asyncio.create_task(_begin(store._connections))
+            await asyncio.sleep(0)  # until its first statement waits for the thread
+            assert not writer._tx.empty()
+            writing.cancel()
+            await asyncio.sleep(0)
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            assert await busy
+            await store.upsert([message(2)])
+            assert {m.id async for m in store.iterate(GUILD)} == {2}
+            assert not writer.in_transaction
+
     async def test_a_keyword_search_past_its_deadline_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -224,6 +247,11 @@ class TestFaults:
             await store.lexical(scope(), ["secretword"], 5)
         await store.close()
         assert "secretword" not in caplog.text
+
+
+async def _begin(connections: Connections) -> None:
+    async with connections.write_lock, connections.transaction():
+        raise AssertionError("it was cancelled before")
 
 
 async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

@@ -142,13 +142,12 @@ class Connections:
             if durable:
                 await writer.execute("PRAGMA synchronous = FULL")
             try:
-                await writer.execute("BEGIN IMMEDIATE")
                 try:
+                    await writer.execute("BEGIN IMMEDIATE")
                     yield writer
                     await writer.execute("COMMIT")
                 except BaseException:
-                    if writer.in_transaction:
-                        await writer.execute("ROLLBACK")
+                    await writer.rollback()  # behind what still runs: where that has committed it does nothing
                     raise
             finally:
                 if durable:

@@ -48,8 +48,7 @@ async def migrate(connection: aiosqlite.Connection) -> int:
         try:
             await connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
         except BaseException:
-            if connection.in_transaction:
-                await connection.execute("ROLLBACK")
+            await connection.rollback()  # behind what still runs: where that has committed it does nothing
             raise
     return len(outstanding)
 
