@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cogs.memory import rerank_dispatch
+from cogs.memory.memory_service import MemoryService
 from cogs.memory.worker import ModelWorker, Priority
-from tests.soak.models import State, ask_in_state, is_right, reload_under_questions, states
+from tests.conftest import said
+from tests.soak.models import PROFILE, SCOPE, Hanging, State, ask_in_state, is_right, reload_under_questions, states
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +36,30 @@ async def test_reload_during_twenty_recalls_fails_nobody_and_mixes_no_scores(
     tmp_path: Path, load_shared: LoadEncoder
 ) -> None:
     assert await reload_under_questions(tmp_path, rounds=2, load=load_shared) == (40, 0)
+
+
+async def test_questions_wait_neither_for_a_model_that_hangs_nor_is_it_given_up_before_its_time(
+    tmp_path: Path, load_shared: LoadEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rerank_dispatch, "HANG_S", 3600.0)  # so only what comes before it can help
+    model = Hanging()
+    profile = replace(PROFILE, rerank_deadline_ms=200)
+    async with MemoryService.on_folder(profile, tmp_path, load=load_shared, load_reranker=lambda _: model) as memory:
+        await memory.remember([said(n, f"the samovar is broken, part {n}") for n in range(1, 5)])
+        await memory.queue.embedded()
+        await memory.reranker.ready()
+        model.in_service = True
+        try:
+            while not model.hangs.is_set():  # the deadline may pass before its turn comes
+                await asyncio.wait_for(memory.recall("samovar", SCOPE), PATIENCE_S)
+            for question in ("what is broken", "which part"):
+                recall = await asyncio.wait_for(memory.recall(question, SCOPE), PATIENCE_S)
+                assert recall.results
+                assert recall.trace.degraded
+            assert memory.reranker.get_statistics()["model_score_cache_size"] == 0
+        finally:
+            model.released.set()
+        await until(lambda: memory.reranker.get_statistics()["model_score_cache_size"])  # it was only slow
 
 
 def test_a_worker_goes_on_without_a_call_that_never_ends_and_keeps_its_result_if_it_does() -> None:

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from cogs.memory.rerank_chunk import Chunk, score_chunk
+from cogs.memory.rerank_chunk import CHUNK_MS, Chunk, score_chunk
 from cogs.memory.rerank_queue import NO_TIME, RerankQueue
 from cogs.memory.worker import ModelWorker, Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     import numpy as np
@@ -30,6 +30,8 @@ _MAX_FAILED_CHUNKS = 2
 
 HANG_S = 10.0
 """Seconds after which a chunk counts as one that never ends: all but the longest document take a fraction of one."""
+OVERDUE_S = CHUNK_MS / 1000
+"""Seconds after its calls' deadlines at which a chunk must share its thread's place with other work."""
 LOOK_S = 0.25
 """How long a call waits behind such a chunk before it ends without scores."""
 HANGS = "the reranker hangs"
@@ -68,7 +70,6 @@ class RerankDispatcher:
         self._queue = RerankQueue()
         self._task: asyncio.Task[None] | None = None
         self._said: set[tuple[str, str]] = set()
-        self._hung = False
 
     @property
     def waiting(self) -> int:
@@ -120,25 +121,39 @@ class RerankDispatcher:
             job = None
         else:
             job = asyncio.wrap_future(future)
-            await asyncio.wait([job], timeout=HANG_S)  # unlike await job, tells whose cancellation it was
-            while not job.done():
-                await self._sit_out(job, worker, future)
+            await self._sit_out(job, worker, future, self._patience_s(offers))
         if job is None or job.cancelled():
             for call in list(self._queue):
                 self._end(call, "the bot is shutting down")
             return None
         return job
 
-    async def _sit_out(self, job: asyncio.Future[Chunk], worker: ModelWorker, future: Future[Chunk]) -> None:
-        """Keep a chunk that seems never to end from holding up the thread and calls that would wait for ever."""
-        if worker is self._worker and worker.abandon(future):  # requests to a server have a limit of their own
-            log.error("The reranker has not come back for %.0f s; everything else goes on without it", HANG_S)
-            self._hung = True
-        if self._hung:
-            for call in list(self._queue):
-                self._end(call, HANGS)
-        await asyncio.wait([job], timeout=LOOK_S)
-        self._hung = self._hung and not job.done()
+    def _patience_s(self, offers: Sequence[Offer]) -> float:
+        """Seconds after which nobody who has a deadline waits for a chunk any more."""
+        deadlines = [offer.call.deadline for offer in offers if offer.call.deadline is not None]
+        return min(HANG_S, max(0.0, max(deadlines) - self._clock()) + OVERDUE_S) if deadlines else HANG_S
+
+    async def _sit_out(
+        self, job: asyncio.Future[Chunk], worker: ModelWorker, future: Future[Chunk], patience_s: float
+    ) -> None:
+        """Wait for a chunk without letting it hold up what else the thread is for, nor calls that would wait for ever.
+
+        One that is late is slow or hangs, and nothing tells which: other work goes on beside it, and the model gets no
+        further chunk until it has come back. What it then brings reaches the cache. Only one that does not come back
+        for `HANG_S` counts as hanging.
+        """
+        start, is_aside, hangs = self._clock(), False, False
+        await asyncio.wait([job], timeout=patience_s)  # unlike await job, tells whose cancellation it was
+        while not job.done():
+            # requests to a server have a thread and a limit of their own
+            is_aside = is_aside or (worker is self._worker and worker.abandon(future))
+            if is_aside and not hangs and self._clock() - start >= HANG_S:
+                log.error("The reranker has not come back for %.0f s; everything else goes on without it", HANG_S)
+                hangs = True
+            if hangs:
+                for call in list(self._queue):
+                    self._end(call, HANGS)
+            await asyncio.wait([job], timeout=LOOK_S)
 
     def _worker_for(self, model: ServingModel) -> ModelWorker:
         if not model.is_remote:

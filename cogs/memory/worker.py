@@ -119,7 +119,7 @@ class ModelWorker(Executor):
             self._free.set()
 
     def abandon(self, future: Future[Any]) -> bool:
-        """Go on with the next call on a new thread, if this one is running and seems never to end.
+        """Go on with the next call on a new thread, if this one is running and takes too long, perhaps for ever.
 
         Its thread is left to it: should it end after all, its result counts, and the thread takes nothing further.
         Returns False if the call is not the running one.

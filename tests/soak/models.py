@@ -68,11 +68,12 @@ class Hanging(WordReranker):
     def __init__(self) -> None:
         super().__init__()
         self.in_service = False
-        self.released = threading.Event()
+        self.hangs, self.released = threading.Event(), threading.Event()
 
     def score(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         """Score as usual, or hang."""
         if self.in_service:
+            self.hangs.set()
             self.released.wait(PATIENCE_S)
         return super().score(pairs)
 
