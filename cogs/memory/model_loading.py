@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import ModelUnavailable
 from cogs.memory.model_names import DEFAULT_ALLOWED
 from cogs.memory.model_source import fetch_model, find_model, locate_model, named_model
+from cogs.memory.quiet_loading import quiet_loading
 from cogs.memory.rerankers.factory import load_reranker
 from profiles.memory_profile import EMBEDDED_MODEL
 
@@ -54,21 +56,24 @@ class ModelSources:
 
     def load_reranker(self, profile: MemoryProfile) -> Reranker:
         """Load the profile's reranker, fetching it first if need be. Raises the `ModelError` family."""
-        if profile.reranker in ("qwen3", "cross_encoder"):
+        is_local = profile.reranker in ("qwen3", "cross_encoder")
+        if is_local:
             self._bring(profile.reranker_model)
-        return load_reranker(
-            profile,
-            models_folder=self.folder,
-            allowed=self.allowed,
-            api_key=self.api_key,
-            own_class=self.own_class if profile.reranker == "custom" else None,
-        )
+        with quiet_loading(profile) if is_local else nullcontext():
+            return load_reranker(
+                profile,
+                models_folder=self.folder,
+                allowed=self.allowed,
+                api_key=self.api_key,
+                own_class=self.own_class if profile.reranker == "custom" else None,
+            )
 
     def load_encoder(self, profile: MemoryProfile) -> Encoder:
         """Load the profile's embedder, fetching it first if need be. Raises the `ModelError` family."""
         if profile.embedder_url is None:
             self._bring(profile.embedder)
-        return load_encoder(profile, models_folder=self.folder, allowed=self.allowed, api_key=self.embedder_api_key)
+        with quiet_loading(profile) if profile.embedder_url is None else nullcontext():
+            return load_encoder(profile, models_folder=self.folder, allowed=self.allowed, api_key=self.embedder_api_key)
 
     def bring(self, model: str) -> Path:
         """Return the folder of a model of any kind, fetching it first if need be. Raises the `ModelError` family."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from cogs.memory.exceptions import ModelError, ModelUnavailable, OutOfMemory
 from cogs.memory.model_cache import ModelKey
 from cogs.memory.out_of_memory import raises_out_of_memory
 from cogs.memory.proof_of_life import Proof, as_clause, prove, time_tokens
+from cogs.memory.quiet_loading import quiet_loading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +216,8 @@ class ModelLoader:
         except Exception as error:
             raise ModelUnavailable(f"The reranker could not be loaded ({type(error).__name__}).") from error
         try:
-            with raises_out_of_memory():
+            is_local = getattr(reranker, "is_remote", False) is not True
+            with raises_out_of_memory(), quiet_loading(profile) if is_local else nullcontext():
                 return ProvenModel(reranker, prove(reranker), time_tokens(reranker))
         except ModelError:
             reranker.close()

@@ -3,10 +3,11 @@
     python -m tests.benchmarks.bench_loading [--layers 28] [--dtype bfloat16] [--json]
 
 The embedded embedder answers questions without a pause while a reranker of Qwen3-Reranker-0.6B's shape, with random
-weights and 151,000 words, is loaded in a fresh process: libraries, tokenizer, weights, self-test. A third thread wants
-to run every millisecond. What it waits for is the interpreter's lock and the processor together (`gap`); on a machine
-that others use too, only the processor time that the loading thread spent meanwhile bounds how long it held the lock
-(`hold`).
+weights and 151,000 words, is loaded in a fresh process as the bot does it: libraries, tokenizer, weights, self-tests.
+`slow` counts the calls over 50 ms; `wait` is the longest that a call waited for a core (Linux; 0 elsewhere), which on a
+machine that others use too says nothing of the load. A third thread wants to run every millisecond. What it waits for
+is the interpreter's lock and the processor together (`gap`); there too, only the processor time that the loading thread
+spent meanwhile bounds how long it held the lock (`hold`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,20 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
-from cogs.memory.rerankers.qwen3 import DType, Qwen3Reranker
+from cogs.memory.model_cache import ModelCache
+from cogs.memory.model_loading import ModelSources
+from cogs.memory.serving_model import ModelLoader
+from profiles import MemoryProfile
+
+if TYPE_CHECKING:
+    from profiles.memory_profile import DType
 
 WORDS = 151_643
 QUIET_S = 5.0
+SLOW_MS = 50.0
 
 
 @dataclass(slots=True)
@@ -38,6 +47,10 @@ class Phase:
     calls: int
     call_p50: float
     call_max: float
+    slow: int
+    """Calls over `SLOW_MS`."""
+    longest_wait: float
+    """Of a call for a core."""
     longest_gap: float
     longest_hold: float
     """Processor time of the loading thread in one gap."""
@@ -50,7 +63,7 @@ class Watch:
         self._encoder = encoder
         self._stopped = threading.Event()
         self._calls: list[float] = []
-        self._gap = self._hold = 0.0
+        self._gap = self._hold = self._wait = 0.0
         self.loader: int | None = None
 
     def during(self, name: str, work: threading.Thread | None) -> Phase:
@@ -70,13 +83,16 @@ class Watch:
         for thread in threads:
             thread.join()
         calls = sorted(self._calls)
-        return Phase(name, seconds, len(calls), calls[len(calls) // 2], calls[-1], self._gap, self._hold)
+        slow = sum(call > SLOW_MS for call in calls)
+        figures = (calls[len(calls) // 2], calls[-1], slow, self._wait, self._gap, self._hold)
+        return Phase(name, seconds, len(calls), *figures)
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
-            start = time.perf_counter()
+            start, waited = time.perf_counter(), _waited_ms()
             self._encoder.encode_query(f"who fixed the router, number {len(self._calls)}?")
             self._calls.append((time.perf_counter() - start) * 1000)
+            self._wait = max(self._wait, _waited_ms() - waited)
 
     def _tick(self) -> None:
         last, spent = time.perf_counter(), self._spent()
@@ -97,6 +113,13 @@ class Watch:
             return 0.0
 
 
+def _waited_ms() -> float:
+    """Milliseconds that this thread was ready to run and had no core."""
+    if sys.platform != "linux":
+        return 0.0
+    return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
+
+
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,25 +134,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:  # made elsewhere: here nothing may be imported before it is timed
         make = [sys.executable, "-m", __spec__.name, "--make", folder, "--layers", str(arguments.layers)]
         subprocess.run(make, check=True, capture_output=True)
-        phases = run(folder, arguments.dtype)
+        phases = run(Path(folder), arguments.dtype)
     if arguments.json:
         print(json.dumps([asdict(phase) for phase in phases], indent=1))
         return
-    print(f"{'ms':<12}{'seconds':>9}{'calls':>8}{'p50':>8}{'max':>8}{'gap':>8}{'hold':>8}")
+    print(f"{'ms':<12}{'seconds':>9}{'calls':>8}{'slow':>6}{'p50':>8}{'max':>8}{'wait':>8}{'gap':>8}{'hold':>8}")
     for phase in phases:
-        figures = (phase.call_p50, phase.call_max, phase.longest_gap, phase.longest_hold)
-        print(
-            f"{phase.name:<12}{phase.seconds:>9.1f}{phase.calls:>8}" + "".join(f"{figure:>8.1f}" for figure in figures)
-        )
+        figures = (phase.call_p50, phase.call_max, phase.longest_wait, phase.longest_gap, phase.longest_hold)
+        counts = f"{phase.name:<12}{phase.seconds:>9.1f}{phase.calls:>8}{phase.slow:>6}"
+        print(counts + "".join(f"{figure:>8.1f}" for figure in figures))
 
 
-def run(folder: str, dtype: DType) -> list[Phase]:
+def run(folder: Path, dtype: DType) -> list[Phase]:
     """Watch nothing, a first load, and a second one of the same model."""
     encoder = MiniLMEncoder.load(threads=1)
     encoder.encode_query("to warm up")
 
+    profile = MemoryProfile(name="bench", reranker="qwen3", reranker_model=folder.name, dtype=dtype)
+
     def load() -> None:
-        Qwen3Reranker.load(folder, dtype=dtype).close()
+        models = ModelCache()
+        ModelLoader(models, ModelSources(folder.parent).load_reranker).lease(profile).lease.release()
+        models.close()
 
     works = {"quiet": None, "first load": threading.Thread(target=load), "second load": threading.Thread(target=load)}
     return [Watch(encoder).during(name, work) for name, work in works.items()]
