@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
-from cogs.memory.exceptions import ModelUnavailable
+from cogs.memory.exceptions import ModelUnavailable, StoreError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import ModelSources
 from cogs.memory.records import Scope
 from profiles import ProfileError, choose_profile, load_profile, load_settings
 from profiles.memory_profile import EMBEDDED_MODEL
 from tests.conftest import CHANNEL, GUILD, said
-from tests.plugin_rerankers import PROFILE, WordReranker
+from tests.plugin_rerankers import PROFILE, Loader, WordReranker
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,3 +143,64 @@ async def test_an_embedder_that_arrives_after_another_profile_was_asked_for_is_l
         await asyncio.to_thread(closed.wait)
         assert memory.embedding._encoder is before
         assert memory.profile.name == "embedded"
+
+
+async def test_an_embedder_that_the_store_refuses_is_let_go(tmp_path: Path, load_shared: LoadEncoder) -> None:
+    closed = threading.Event()
+
+    def load(profile: MemoryProfile) -> Encoder:
+        return apart(load_shared(profile), closed) if profile.name == "other" else load_shared(profile)
+
+    async with MemoryService.on_folder(load_profile("embedded"), tmp_path, load=load) as memory:
+        before = memory.embedding._encoder
+        await memory.store.close()
+        with pytest.raises(StoreError):
+            await memory.reload(replace(load_profile("embedded"), name="other"))
+        assert memory.embedding._encoder is before
+        assert closed.is_set()
+
+
+async def test_a_caller_that_leaves_does_not_stop_the_exchange(tmp_path: Path, load_shared: LoadEncoder) -> None:
+    loader = Loader(WordReranker())
+    async with MemoryService.on_folder(PROFILE, tmp_path, load=load_shared, load_reranker=loader) as memory:
+        await memory.reranker.ready()
+        loader.gate.clear()
+        asked = asyncio.create_task(memory.reload(replace(PROFILE, name="other")))
+        await until(lambda: len(loader.profiles) == 2)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert memory.profile.name == PROFILE.name
+        loader.gate.set()
+        await until(lambda: memory.profile.name == "other")
+
+
+@pytest.mark.parametrize("loading", ["embedder", "reranker"])
+async def test_an_exchange_that_the_end_cuts_off_lets_go_of_its_embedder(
+    tmp_path: Path, load_shared: LoadEncoder, loading: str
+) -> None:
+    closed, begun, may_end = threading.Event(), threading.Event(), threading.Event()
+
+    def load(profile: MemoryProfile) -> Encoder:
+        if profile.name != "other":
+            return load_shared(profile)
+        if loading == "embedder":
+            begun.set()
+            may_end.wait(PATIENCE_S)
+        return apart(load_shared(profile), closed)
+
+    def load_reranker(profile: MemoryProfile) -> WordReranker:
+        if profile.name == "other":
+            begun.set()
+            may_end.wait(PATIENCE_S)
+        return WordReranker()
+
+    async with MemoryService.on_folder(PROFILE, tmp_path, load=load, load_reranker=load_reranker) as memory:
+        await memory.reranker.ready()
+        asked = asyncio.create_task(memory.reload(replace(PROFILE, name="other")))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        closing = asyncio.create_task(memory.close())
+        await asyncio.wait([asked])
+        may_end.set()
+        await closing
+    assert asked.cancelled()
+    assert await asyncio.to_thread(closed.wait, PATIENCE_S)

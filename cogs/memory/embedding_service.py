@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -15,10 +16,10 @@ from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.query_batch import QueryBatch
 from cogs.memory.records import Embedding, StoredMessage
 from cogs.memory.shared_lock import SharedLock
-from cogs.memory.worker import ModelWorker
+from cogs.memory.worker import ModelWorker, Priority
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -158,13 +159,26 @@ class EmbeddingService:
         log.error("The embedder gave no finite vector for message %d; it is found by its words alone", message.id)
         return Embedding(message.id, message.content_hash, np.zeros_like(vector), b"", message.guild_id)
 
-    async def load_beside(self, profile: MemoryProfile) -> Encoder:
-        """Load the embedder of ``profile`` beside the one that serves; `put_in_service` swaps them, or close it.
+    @asynccontextmanager
+    async def beside(self, profile: MemoryProfile) -> AsyncIterator[Encoder]:
+        """Load the embedder of ``profile`` beside the one that serves, for `put_in_service` to swap them in the block.
+
+        If the block raises, or is cancelled, the new one is closed.
 
         Raises:
             ModelUnavailable: it cannot be loaded.
         """
-        return await asyncio.to_thread(self._load, profile)
+        loading = asyncio.ensure_future(asyncio.to_thread(self._load, profile))
+        try:
+            fresh = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(_close_unwanted)  # a load cannot be stopped, but what it brings can be let go
+            raise
+        try:
+            yield fresh
+        except BaseException:  # nobody else knows of it
+            await asyncio.to_thread(fresh.close)
+            raise
 
     async def put_in_service(
         self, fresh: Encoder, profile: MemoryProfile, use: Callable[[Space], Awaitable[None]]
@@ -172,7 +186,7 @@ class EmbeddingService:
         """Let an embedder take the place of the one that serves; return its space.
 
         Args:
-            fresh: what `load_beside` gave.
+            fresh: what `beside` gave.
             profile: what it was loaded for.
             use: told the new space at the moment of the swap, while nothing is being embedded; if it raises, the old
                 embedder stays.
@@ -180,8 +194,8 @@ class EmbeddingService:
         async with self.swapping:
             await use(fresh.space)
             old, self._encoder, self._profile = self._encoder, fresh, profile
-        if old is not None:
-            await self._worker_of(old, 0).run_background(old.close)  # behind the questions that still hold it
+        if old is not None:  # behind the questions that still hold it; nobody waits for that, so nothing can cut it off
+            self._worker_of(old, 0).submit_at(Priority.BACKGROUND, old.close)
         return fresh.space
 
     def get_statistics(self) -> dict[str, int]:
@@ -203,6 +217,11 @@ class EmbeddingService:
             if self._encoder is None:
                 self._encoder = await self._worker.run(self._load, self._profile)
             return self._encoder
+
+
+def _close_unwanted(loading: asyncio.Future[Encoder]) -> None:
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().close()
 
 
 def _waits_for_a_server(encoder: Encoder) -> bool:

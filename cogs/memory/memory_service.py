@@ -12,7 +12,7 @@ from cogs.memory.candidate_retrieval import CandidateRetrieval
 from cogs.memory.context_builder import MemoryContext, build_context, estimate_tokens
 from cogs.memory.context_gate import decide, question_in
 from cogs.memory.embedding_service import EmbeddingService
-from cogs.memory.exceptions import MemoryCogError, ModelError
+from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.ingest_lane import Delete, Upsert
 from cogs.memory.ingest_queue import IngestQueue
 from cogs.memory.key_strength import check_key
@@ -80,7 +80,7 @@ class MemoryService:
         self.worker = worker
         self.sources = sources
         self._named = named
-        self._upgrade: asyncio.Task[None] | None = None
+        self._changes: set[asyncio.Task[str] | asyncio.Task[None]] = set()
         self._exchanging = asyncio.Lock()
         ready = profile.embedder_url is not None or sources.has(profile.embedder) or load is not None
         first = profile if ready else replace(profile, embedder=EMBEDDED_MODEL, embedding_dim=None)
@@ -162,13 +162,12 @@ class MemoryService:
         self.queue.start()
         await self.reranker.start()
         if self._wants_embedder is not None:
-            self._upgrade = asyncio.create_task(self._upgrade_embedder(self._wants_embedder))
+            self._changes.add(asyncio.create_task(self._upgrade_embedder(self._wants_embedder)))
 
     async def _upgrade_embedder(self, profile: MemoryProfile) -> None:
         """Fetch and load the embedder that the profile wants; the embedded one stays if that fails."""
         try:
-            fresh = await self.embedding.load_beside(profile)
-            async with self._exchanging:
+            async with self.embedding.beside(profile) as fresh, self._exchanging:
                 if self.profile is not profile:  # another one was asked for meanwhile
                     await asyncio.to_thread(fresh.close)
                     return
@@ -181,8 +180,9 @@ class MemoryService:
 
     async def close(self) -> None:
         """Apply what is queued (at most 5 s), then let go of everything; may be called twice."""
-        if self._upgrade is not None:
-            self._upgrade.cancel()
+        for change in (changes := [*self._changes]):
+            change.cancel()
+        await asyncio.gather(*changes, return_exceptions=True)
         await self.queue.stop()
         await self.store.close()
         await self.embedding.close()
@@ -335,26 +335,32 @@ class MemoryService:
             profile: one, or the name of one, which comes with the settings of this process; None reads the models of
                 the present one anew.
 
-        Recalls under way end with the models they began with. When the embedder changes, all messages are embedded
-        again in the background; until then they are found by their words.
+        Recalls under way end with the models they began with; a caller that is cancelled does not stop it. When the
+        embedder changes, all messages are embedded again in the background; until then they are found by their words.
 
         Raises:
             ModelError: a model cannot be loaded or fails its test; the old ones stay.
             ProfileError: there is no such profile.
             SettingsError: the operator's settings do not go with it.
         """
+        task = asyncio.create_task(self._reload(profile), name="reload")
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_say_if_failed)  # nobody else hears of it
+            raise
+
+    async def _reload(self, profile: MemoryProfile | str | None) -> str:
         async with self._exchanging:
             if isinstance(profile, str):
                 profile = await asyncio.to_thread(self._named, profile)
             profile = profile or self.profile
-            fresh = await self.embedding.load_beside(profile)  # both are there before one of them serves
-            try:
-                sentence = await self.reranker.reload(profile)
-            except ModelError:
-                await asyncio.to_thread(fresh.close)
-                raise
             before = self.embedding.space
-            space = await self.embedding.put_in_service(fresh, profile, self.store.use_space)
+            async with self.embedding.beside(profile) as fresh:  # both are there before one of them serves
+                sentence = await self.reranker.reload(profile)
+                space = await self.embedding.put_in_service(fresh, profile, self.store.use_space)
             self.profile = self.retrieval.profile = profile
             self._pipeline.use(profile)
         self.queue.take_up_work()
@@ -382,3 +388,8 @@ class MemoryService:
     async def stats(self, guild_id: int | None = None) -> StoreStats:
         """Sizes of the store, of one guild or of all."""
         return await self.store.stats(guild_id)
+
+
+def _say_if_failed(reload: asyncio.Task[str]) -> None:
+    if not reload.cancelled() and (error := reload.exception()) is not None:
+        log.warning("The models could not be exchanged: %s", error)
