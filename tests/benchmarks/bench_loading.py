@@ -4,16 +4,18 @@
 
 The embedded embedder answers questions without a pause while a reranker of Qwen3-Reranker-0.6B's shape, with random
 weights and 151,000 words, is loaded in a fresh process as the bot does it: libraries, tokenizer, weights, self-tests.
-`slow` counts the calls over 50 ms; `wait` is the longest that a call waited for a core (Linux; 0 elsewhere), which on a
-machine that others use too says nothing of the load. A third thread wants to run every millisecond. What it waits for
-is the interpreter's lock and the processor together (`gap`); there too, only the processor time that the loading thread
-spent meanwhile bounds how long it held the lock (`hold`).
+`slow` counts the calls over 50 ms; `wait` is the longest that a call waited for a core, and `others` is how many cores
+other programs had (both on Linux; 0 elsewhere): where they had any, long waits say nothing of the load. A third thread
+wants to run every millisecond. What it waits for is the interpreter's lock and the processor together (`gap`); where
+others work too, only the processor time that the loading thread spent meanwhile bounds how long it held the lock
+(`hold`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -51,6 +53,8 @@ class Phase:
     """Calls over `SLOW_MS`."""
     longest_wait: float
     """Of a call for a core."""
+    others: float
+    """Cores that other programs had, on the average."""
     longest_gap: float
     longest_hold: float
     """Processor time of the loading thread in one gap."""
@@ -69,7 +73,7 @@ class Watch:
     def during(self, name: str, work: threading.Thread | None) -> Phase:
         """Watch a thread to its end, or nothing for a while."""
         threads = [threading.Thread(target=each) for each in (self._serve, self._tick)]
-        start = time.perf_counter()
+        start, others = time.perf_counter(), _others_s()
         for thread in threads:
             thread.start()
         if work is None:
@@ -79,12 +83,13 @@ class Watch:
             self.loader = work.ident
             work.join()
         seconds = time.perf_counter() - start
+        others = max(0.0, _others_s() - others) / seconds
         self._stopped.set()
         for thread in threads:
             thread.join()
         calls = sorted(self._calls)
         slow = sum(call > SLOW_MS for call in calls)
-        figures = (calls[len(calls) // 2], calls[-1], slow, self._wait, self._gap, self._hold)
+        figures = (calls[len(calls) // 2], calls[-1], slow, self._wait, others, self._gap, self._hold)
         return Phase(name, seconds, len(calls), *figures)
 
     def _serve(self) -> None:
@@ -120,6 +125,15 @@ def _waited_ms() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e6
 
 
+def _others_s() -> float:
+    """Processor seconds of other programs since the machine's start."""
+    if sys.platform != "linux":
+        return 0.0
+    ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]]
+    busy = sum(ticks[:8]) - ticks[3] - ticks[4]  # of user, nice, system, idle, iowait, irq, softirq, steal
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
 def main() -> None:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,9 +152,18 @@ def main() -> None:
     if arguments.json:
         print(json.dumps([asdict(phase) for phase in phases], indent=1))
         return
-    print(f"{'ms':<12}{'seconds':>9}{'calls':>8}{'slow':>6}{'p50':>8}{'max':>8}{'wait':>8}{'gap':>8}{'hold':>8}")
+    print(
+        f"{'ms':<12}{'seconds':>9}{'calls':>8}{'slow':>6}{'p50':>8}{'max':>8}{'wait':>8}{'others':>8}{'gap':>8}{'hold':>8}"
+    )
     for phase in phases:
-        figures = (phase.call_p50, phase.call_max, phase.longest_wait, phase.longest_gap, phase.longest_hold)
+        figures = (
+            phase.call_p50,
+            phase.call_max,
+            phase.longest_wait,
+            phase.others,
+            phase.longest_gap,
+            phase.longest_hold,
+        )
         counts = f"{phase.name:<12}{phase.seconds:>9.1f}{phase.calls:>8}{phase.slow:>6}"
         print(counts + "".join(f"{figure:>8.1f}" for figure in figures))
 
