@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 from cogs.memory.embedders.minilm import DIM, MiniLMEncoder, embedded_folder
 from cogs.memory.exceptions import ModelUnavailable
@@ -48,6 +49,16 @@ def test_a_sketch_holds_one_bit_per_dimension_of_each_token(encoder: MiniLMEncod
     tokens = len(encoder.encode_query("samovar").token_vectors)
     assert len(one.sketch) == tokens * DIM // 8
     assert empty.sketch == b""
+
+
+def test_a_question_leaves_the_thread_as_many_threads_of_torch_as_it_had(encoder: MiniLMEncoder) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        encoder.encode_query("which port does the bridge listen on?")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_control_tokens_in_a_message_are_text(encoder: MiniLMEncoder) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -222,8 +223,7 @@ class MiniLMEncoder:
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
         present = torch.arange(longest) < lengths[:, None]  # (batch, longest)
-        torch.set_num_threads(1 if ids.numel() <= SMALL else self._threads)
-        with torch.inference_mode():
+        with _threads(1 if ids.numel() <= SMALL else self._threads), torch.inference_mode():
             layer5, layer6 = self._layers(ids, present)
             layer5, layer6 = layer5.float(), layer6.float()
             mask = present[:, :, None]
@@ -264,6 +264,19 @@ class MiniLMEncoder:
             inner = dense[f"{name}.intermediate.dense"](hidden)
             hidden = norm(dense[f"{name}.output.dense"](inner) + hidden, f"{name}.output")
         return previous, hidden
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch have so many threads in the block: the reranker that works on this thread next has its own number."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _fused(weights: dict[str, Tensor]) -> dict[str, Tensor]:
