@@ -63,10 +63,10 @@ class Settings(BaseSettings):
     )
     memory_key: SecretStr | None = setting(
         None,
-        "a passphrase of at least 12 characters",
+        "a passphrase, better of 12 characters or more",
         "Encrypts the database: random, such as openssl rand -base64 32 makes it, and kept safe, for without it "
-        "nothing can be read again. One that is easily guessed is refused for a new database. An existing one is "
-        "encrypted by bot.py encrypt. Needs the package sqlcipher3.",
+        "nothing can be read again. The log warns of one that is easily guessed. An existing database is encrypted by "
+        "bot.py encrypt. Needs the package sqlcipher3.",
     )
     memory_key_file: Path | None = setting(
         None,

@@ -10,7 +10,6 @@
     │   ├── StoreBusy           another program holds the database
     │   ├── StoreTooNew         written by a newer version
     │   ├── KeyMismatch         the key that is set does not open the database
-    │   ├── WeakKey             the key that is set is too weak to encrypt with
     │   ├── StoreDamaged        the database cannot be read
     │   ├── StoreUnreachable    the database server is away
     │   └── StoreTimeout        the database took too long
@@ -75,10 +74,6 @@ class StoreTooNew(StoreError):
 
 class KeyMismatch(StoreError):
     """The key that is set does not open the database, only one of the two is there, or nothing that could use it."""
-
-
-class WeakKey(StoreError):
-    """The key that is set is too easily guessed for a database that is yet to be encrypted."""
 
 
 class StoreDamaged(StoreError):

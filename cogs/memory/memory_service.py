@@ -15,7 +15,7 @@ from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import MemoryCogError
 from cogs.memory.ingest_lane import Delete, Upsert
 from cogs.memory.ingest_queue import IngestQueue
-from cogs.memory.key_strength import check_key
+from cogs.memory.key_strength import weakness
 from cogs.memory.model_cache import ModelCache
 from cogs.memory.model_loading import ModelSources
 from cogs.memory.query_terms import parse_question
@@ -128,12 +128,8 @@ class MemoryService:
             load_reranker: makes the reranker model, as for the constructor.
             key: of the embedded store, which is encrypted with it.
             named: makes a profile of its name, as for the constructor.
-
-        Raises:
-            WeakKey: a database is to be made, and the key is too easily guessed.
         """
-        warning = None if databases else check_key(key, folder)
-        if warning:
+        if not databases and (warning := weakness(key)):
             log.warning("%s", warning)
         worker = ModelWorker()
         return cls(

@@ -11,14 +11,14 @@ from rich.markup import escape
 
 from cogs.memory.embedders.loading import load_encoder
 from cogs.memory.exceptions import MemoryCogError, StoreLocked
-from cogs.memory.key_strength import check_key
+from cogs.memory.key_strength import weakness
 from cogs.memory.model_loading import model_sources
 from cogs.memory.reranker_service import MODEL_TYPES
 from cogs.memory.rerankers.late_interaction import late_interaction_scores
 from cogs.memory.rerankers.structure import StructureWeights
 from cogs.memory.stores.postgres import PostgresStore
 from cogs.memory.stores.sqlite import SqliteStore
-from cogs.memory.surface.cli.output import console, errors
+from cogs.memory.surface.cli.output import console, errors, warn_of
 from cogs.memory.surface.cli.reranker_check import check_reranker
 from profiles import detect_hardware
 
@@ -118,9 +118,7 @@ async def _check_database(address: str) -> list[str]:
 async def _check_folder(folder: Path, key: str | None) -> list[str]:
     existed = await asyncio.to_thread(folder.exists)
     try:
-        warning = await asyncio.to_thread(check_key, key, folder)
-        if warning:
-            errors.print(f"warning: {warning}", style="yellow", markup=False)
+        warn_of(weakness(key))
         if existed:
             store = SqliteStore(folder, key=key)
             await store.open()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cogs.memory.exceptions import StoreError
-from cogs.memory.key_strength import check_key
 from cogs.memory.stores.choice import choose_store
 from cogs.memory.stores.moving import Move
 from cogs.memory.stores.moving_ends import opened_end
@@ -35,10 +34,8 @@ async def migrate(to: str, settings: Settings) -> int:
     if not settings.databases:
         raise StoreError("MEMORY_DATABASE is not set: it says which server the memory is moved from.")
     target_folder = await asyncio.to_thread(Path(to).absolute)
-    key = settings.database_key()
-    await asyncio.to_thread(check_key, key, target_folder)
     source = choose_store(folder, settings.databases)
-    target = choose_store(target_folder, key=key)
+    target = choose_store(target_folder, key=settings.database_key())
     await _move(source, folder, target, target_folder)
     console.print("From now on leave MEMORY_DATABASE unset, and set MEMORY_DATA to that folder.")
     return 0

@@ -31,6 +31,12 @@ def progress_bar() -> Progress:
     )
 
 
+def warn_of(sentence: str | None) -> None:
+    """Say what is worth a thought, if anything; the command goes on."""
+    if sentence is not None:
+        errors.print(f"warning: {sentence}", style="yellow", markup=False)
+
+
 def fail(sentence: str) -> int:
     """Say what went wrong; return the exit code."""
     errors.print(sentence, style="red", markup=False)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cogs.memory.exceptions import StoreError
-from cogs.memory.key_strength import check_key, require_strong
-from cogs.memory.stores.data_folder import DataFolder, folder_errors
+from cogs.memory.key_strength import weakness
+from cogs.memory.stores.data_folder import DataFolder
 from cogs.memory.stores.sqlite_backup import back_up, backup_part, restore, staged
 from cogs.memory.stores.sqlite_copies import convert
 from cogs.memory.stores.sqlite_engine import SqliteEngine, is_plain
-from cogs.memory.surface.cli.output import console, progress_bar
+from cogs.memory.surface.cli.output import console, progress_bar, warn_of
 from cogs.memory.surface.restored_settings import merge_settings
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ async def upkeep(arguments: argparse.Namespace, folder: Path, key: str | None) -
         raise StoreError(f"There is no memory in {folder} yet; one that is made while a key is set is encrypted.")
     with _locked(data):
         if arguments.command == "restore":
-            _check_key_for_restore(data, arguments.folder, key)
             return await _restore(data, arguments.folder, engine, force=arguments.force)
         if key is None:
             raise StoreError(_NO_KEY)
-        if arguments.command == "encrypt" and is_plain(data.database):
-            require_strong(key)
+        if arguments.command == "encrypt":
+            warn_of(weakness(key))
         return await _convert(data, engine, encrypt=arguments.command == "encrypt")
 
 
@@ -74,14 +73,6 @@ async def _restore(data: DataFolder, backup: Path, engine: SqliteEngine, *, forc
     if report.aside:
         console.print(f"The memory that was there is kept as {data.path / report.aside}.", markup=False)
     return 0
-
-
-def _check_key_for_restore(data: DataFolder, backup: Path, key: str | None) -> None:
-    """See that a plain backup is not encrypted with a weak key; an encrypted one opens with what it has."""
-    source = backup / data.database.name
-    with folder_errors(backup):
-        if source.is_file() and is_plain(source):
-            check_key(key, data.path)
 
 
 async def _convert(data: DataFolder, engine: SqliteEngine, *, encrypt: bool) -> int:
