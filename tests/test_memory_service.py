@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cogs.memory.exceptions import InvalidQuery
-from cogs.memory.recall_pipeline import CROWD, CROWDED
+from cogs.memory.recall_pipeline import AT_ONCE, CROWD, CROWDED
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, said
 
 if TYPE_CHECKING:
     from cogs.memory.memory_service import MemoryService
     from cogs.memory.reranker_service import Order
+    from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
 OTHER = 21
 SCOPE = Scope(GUILD, frozenset([CHANNEL]))
@@ -98,6 +99,35 @@ async def test_in_a_crowd_less_is_looked_at_and_the_answer_says_so(memory: Memor
     later = await memory.recall(f"lighthouse key {CROWD + 11}", SCOPE)
     assert not later.trace.cached
     assert later.trace.degraded == ()
+
+
+async def test_questions_are_looked_up_a_few_at_a_time_in_their_order(
+    filled: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    under_way: list[int] = []
+    pool, load, at_work = filled.retrieval.pool, filled.retrieval.load, 0
+
+    async def counted_pool(query: str, *arguments: Any) -> CandidatePool:
+        nonlocal at_work
+        at_work += 1
+        begun.append(query)
+        under_way.append(at_work)
+        return await pool(query, *arguments)
+
+    async def counted_load(*arguments: Any) -> Shortlist:
+        nonlocal at_work
+        found = await load(*arguments)
+        at_work -= 1
+        return found
+
+    monkeypatch.setattr(filled.retrieval, "pool", counted_pool)
+    monkeypatch.setattr(filled.retrieval, "load", counted_load)
+    asked = [f"nut allergy {n}" for n in range(3 * AT_ONCE)]
+    answers = await asyncio.gather(*(filled.recall(query, SCOPE) for query in asked))
+    assert all(answer.results[0].message.id == 5 for answer in answers)
+    assert begun == asked
+    assert max(under_way) == AT_ONCE
 
 
 async def test_an_answer_is_kept_until_the_guild_changes(filled: MemoryService) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from cogs.memory.recall_records import Recall, RecalledMessage, RecallTrace
 from cogs.memory.records import Neighbours
 from cogs.memory.relevance import certainty, relevance_of
 from cogs.memory.same_words import originals
+from cogs.memory.stores.routed import number_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +41,8 @@ COVERAGE_TTL_S = 30.0
 """How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
 CROWD = 8
 """Questions at once up to which each is looked into as far as a lone one."""
+AT_ONCE = 6
+"""Questions of one store for which candidates are looked up at once: fifty that share evenly are all answered last."""
 CROWDED = "Many ask at once: fewer messages were looked at than usual."
 MAX_QUERY = 2000
 """Characters of a question."""
@@ -77,6 +81,7 @@ class RecallPipeline:
         self._oldest: TTLCache[tuple[int, frozenset[int]], datetime | None] = TTLCache(10_000, COVERAGE_TTL_S)
         self._exchanges = 0
         self._under_way = 0
+        self._turns = [asyncio.Semaphore(AT_ONCE) for _ in parts_of(store)]
         self.recall_ms: deque[float] = deque(maxlen=1000)
         """Milliseconds of the last recalls."""
 
@@ -102,11 +107,12 @@ class RecallPipeline:
         cached = self.cache.get(scope.guild_id, key)
         if cached is None:
             with self._in_the_crowd() as breadth:
-                pool = (await self._retrieval.pool(query, scope, clock, breadth)).without(exclude)
-                ids = await self._reranker.shortlist(pool, order, breadth.shortlist)
-                clock.lap("late_interaction", len(pool.candidates))
-                best = await self._retrieval.load(scope, pool, ids)
-                clock.lap("load", len(best.rows))
+                async with self._turn(scope.guild_id):
+                    pool = (await self._retrieval.pool(query, scope, clock, breadth)).without(exclude)
+                    ids = await self._reranker.shortlist(pool, order, breadth.shortlist)
+                    clock.lap("late_interaction", len(pool.candidates))
+                    best = await self._retrieval.load(scope, pool, ids)
+                    clock.lap("load", len(best.rows))
                 ranking = await self._reranker.rank(
                     best,
                     order=order,
@@ -126,6 +132,10 @@ class RecallPipeline:
             cached = Recall(query, cached.results, _as_cached(cached.trace, clock))
         self.recall_ms.append(clock.total_ms)
         return cached
+
+    def _turn(self, guild_id: int) -> asyncio.Semaphore:
+        """Who waits for a store that is away takes no turn from the guilds of another."""
+        return self._turns[number_of(guild_id, len(self._turns))]
 
     @contextmanager
     def _in_the_crowd(self) -> Iterator[Breadth]:
