@@ -41,7 +41,7 @@ COVERAGE_TTL_S = 30.0
 """How old "the memory reaches back to" may be: counting a big guild takes longer than a question."""
 CROWD = 8
 """Questions at once up to which each is looked into as far as a lone one."""
-AT_ONCE = 6
+AT_ONCE = 12
 """Questions of one store for which candidates are looked up at once: fifty that share evenly are all answered last."""
 CROWDED = "Many ask at once: fewer messages were looked at than usual."
 MAX_QUERY = 2000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-STANDS_BACK_S: Final = 1.0
+STANDS_BACK_S: Final = 2.0
 """How long a piece of background work lets questions go before: without an end it would never be done on a server that
 never stops asking."""
 
