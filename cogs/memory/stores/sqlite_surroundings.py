@@ -46,7 +46,7 @@ async def surroundings(
         around = _neighbours(fetch, scope, hits[:widened])
         near = beside(around[i] for i in hits[:widened] if i in around)
         if scope.is_filtered:
-            near = sorted(_filtered(fetch, scope, near))
+            near = ids_in_scope(fetch, scope, near)
         around |= _neighbours(fetch, scope, [i for i in dict.fromkeys([*hits, *near]) if i not in around])
         return Surroundings(around, _sketches(fetch, scope, with_context(around), space_id))
 
@@ -60,7 +60,7 @@ async def neighbours(connections: Connections, scope: Scope, ids: Sequence[int])
 
 async def filter_ids(connections: Connections, scope: Scope, ids: Sequence[int]) -> set[int]:
     """Those of the ids that lie in the whole scope."""
-    return await connections.run(lambda fetch: _filtered(fetch, scope, ids))
+    return set(await connections.run(lambda fetch: ids_in_scope(fetch, scope, ids)))
 
 
 def _neighbours(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
@@ -74,6 +74,7 @@ def _sketches(fetch: Fetch, scope: Scope, ids: Sequence[int], space_id: int) -> 
     return dict(fetch(_SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}))
 
 
-def _filtered(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> set[int]:
+def ids_in_scope(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> list[int]:
+    """Those of the ids that lie in the whole scope, in their order."""
     condition, parameters = scope_condition(scope)
-    return {row[0] for row in fetch(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})}
+    return [row[0] for row in fetch(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})]

@@ -15,6 +15,7 @@ from cogs.memory.records import MAX_ID
 from cogs.memory.stores import CLOSED
 from cogs.memory.stores.message_rows import PlacedVectors
 from cogs.memory.stores.sqlite_rows import id_list, scope_condition
+from cogs.memory.stores.sqlite_surroundings import ids_in_scope
 from cogs.memory.stores.vector_index import VectorIndex
 from cogs.memory.stores.vector_scores import nearest as best_of
 from cogs.memory.stores.vector_scores import unit_query
@@ -57,7 +58,6 @@ _VECTORS = """
     WHERE m.vector_space = :space AND {condition}
 """
 _IDS = "SELECT m.id FROM messages m INDEXED BY {index} WHERE {condition} LIMIT :most"
-_IDS_AMONG = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {condition}"
 
 
 NO_SPACE = -1
@@ -228,27 +228,22 @@ def _candidates(
 
     if not scope.is_filtered:
         return nearest(count)
-    few = _ids_in_scope(fetch, scope, EXACT_LIMIT + 1)
+    few = _any_in_scope(fetch, scope, EXACT_LIMIT + 1)
     if len(few) <= EXACT_LIMIT:
         return few
     # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
     for factor in _OVERFETCH:
-        fitting = _ids_among(fetch, scope, nearest(factor * count))
+        fitting = ids_in_scope(fetch, scope, nearest(factor * count))
         if len(fitting) >= count:
             return fitting[:count]
-    return nearest(count, np.array(_ids_in_scope(fetch, scope, MAX_ID), dtype=np.int64))
+    return nearest(count, np.array(_any_in_scope(fetch, scope, MAX_ID), dtype=np.int64))
 
 
-def _ids_in_scope(fetch: Fetch, scope: Scope, most: int) -> list[int]:
+def _any_in_scope(fetch: Fetch, scope: Scope, most: int) -> list[int]:
     condition, parameters = scope_condition(scope)
     index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
     sql = _IDS.format(index=index, condition=condition)
     return [row[0] for row in fetch(sql, {**parameters, "most": most})]
-
-
-def _ids_among(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> list[int]:
-    condition, parameters = scope_condition(scope)
-    return [row[0] for row in fetch(_IDS_AMONG.format(condition=condition), {**parameters, "ids": id_list(ids)})]
 
 
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
