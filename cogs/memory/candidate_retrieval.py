@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cogs.memory.exceptions import StoreBusy, StoreTimeout, StoreUnreachable
+from cogs.memory.exceptions import PASSING
 from cogs.memory.query_terms import AuthorNames, parse_question
 from cogs.memory.recall_records import Stage
 from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PASSING = (StoreBusy, StoreTimeout, StoreUnreachable)
-"""Failures of a store that is there, or will be again: what else it gave is answered with, and the answer says so."""
 VECTOR, KEYWORD = "Found by words alone: {}", "Found by meaning alone: {}"
 """The legs, each as the sentence that tells that it failed."""
 

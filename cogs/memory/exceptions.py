@@ -120,3 +120,7 @@ class OutOfMemory(ScoringFailed):
 
 class Busy(MemoryCogError):
     """Too much waits already; try again in a moment."""
+
+
+PASSING = (StoreBusy, StoreTimeout, StoreUnreachable)
+"""Failures of a store that is there, or will be again: whatever does not need it goes on without."""

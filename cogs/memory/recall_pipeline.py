@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from cachetools import TTLCache
 
-from cogs.memory.candidate_retrieval import NARROW, PASSING, WIDE, StageClock, surroundings
+from cogs.memory.candidate_retrieval import NARROW, WIDE, StageClock, surroundings
 from cogs.memory.cleaning import clean_text
-from cogs.memory.exceptions import InvalidQuery
+from cogs.memory.exceptions import PASSING, InvalidQuery
 from cogs.memory.kept_counts import KeptCounts
 from cogs.memory.query_cache import QueryCache
 from cogs.memory.query_terms import split_words

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from cogs.memory.exceptions import StoreBusy, StoreTimeout, StoreUnreachable
+from cogs.memory.exceptions import PASSING
 from cogs.memory.records import StoreStats, UpsertResult
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
         Surroundings,
     )
     from cogs.memory.stores import MemoryStore
-
-AWAY = (StoreBusy, StoreTimeout, StoreUnreachable)
-"""Failures of one server that are no reason to let the others wait."""
 
 
 def parts_of(store: MemoryStore) -> tuple[MemoryStore, ...]:
@@ -200,7 +197,7 @@ class RoutedStore:
         for store in self.stores:
             try:
                 found += await store.stale_replies(limit)
-            except AWAY as error:
+            except PASSING as error:
                 failure = error
         if failure is not None and not found:
             raise failure
