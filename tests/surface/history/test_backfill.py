@@ -20,6 +20,8 @@ from tests.loopback import Drop, LoopbackDiscord, Permission, RateLimited, Statu
 from .history_house import bot_on
 
 if TYPE_CHECKING:
+    from tests.loopback import Channel, Guild, Member
+
     from .history_house import HistoryHouse, OpenMemory
 
 HISTORY = "/channels/*/messages"
@@ -35,6 +37,13 @@ def a_world(messages: int = 0) -> World:
     for number in range(messages):
         general.post(ada, f"pot number {number}", at=LONG_AGO + timedelta(minutes=number))
     return world
+
+
+def tea_house(world: World) -> tuple[Guild, Member, Channel]:
+    """The server of `a_world`, who writes there, and where."""
+    [guild] = world.guilds.values()
+    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
+    return guild, ada, guild.channels[min(guild.channels)]
 
 
 def texts(house: HistoryHouse) -> list[str]:
@@ -118,9 +127,7 @@ async def test_a_page_whose_checkpoint_was_lost_is_read_again_and_stored_once(op
 
 async def test_every_kind_of_channel_is_read_but_not_what_is_closed_or_said_by_bots(open_memory: OpenMemory) -> None:
     world = a_world(3)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     for make in (guild.voice_channel, guild.stage_channel, guild.announcement_channel):
         make(make.__name__).post(ada, f"in the {make.__name__}")
     forum = guild.forum("ideas")
@@ -165,9 +172,7 @@ async def test_threads_learnt_are_known_after_a_restart(
 ) -> None:
     monkeypatch.setattr(history_places, "CHUNK", 2)
     world = a_world(1)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     threads = [guild.thread(general, f"old {number}", ada, private=number == 3) for number in range(5)]
     threads[3].join(world.bot)
     for thread in threads:

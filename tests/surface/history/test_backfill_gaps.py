@@ -13,7 +13,7 @@ from cogs.memory.surface.history.sync_marks import SyncMarks
 from tests.loopback import Delay, Drop, LoopbackDiscord, Permission, Status, deny
 
 from .history_house import bot_on
-from .test_backfill import HISTORY, LONG_AGO, a_world, texts
+from .test_backfill import HISTORY, LONG_AGO, a_world, tea_house, texts
 
 if TYPE_CHECKING:
     from cogs.memory.memory_service import MemoryService
@@ -51,9 +51,7 @@ async def test_all_that_was_written_meanwhile_is_read_and_what_was_deleted_is_ne
     open_memory: OpenMemory,
 ) -> None:
     world = a_world(250)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     quiet = guild.text_channel("quiet")
     quiet.post(ada, "never a word", at=LONG_AGO)
     doomed = guild.text_channel("doomed")
@@ -100,9 +98,7 @@ async def test_all_that_was_written_meanwhile_is_read_and_what_was_deleted_is_ne
 
 async def test_a_hit_is_fetched_once_an_epoch_and_shown_as_it_is_now(open_memory: OpenMemory) -> None:
     world = a_world(0)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    _, ada, general = tea_house(world)
     for number in range(60):
         general.post(ada, f"filler {number}", at=LONG_AGO + timedelta(minutes=number))
     gone = general.post(ada, "the samovar is in the cellar", at=PAST)
@@ -139,9 +135,7 @@ async def test_a_hit_is_fetched_once_an_epoch_and_shown_as_it_is_now(open_memory
 
 async def test_looking_at_a_deleted_message_settles_those_around_it(open_memory: OpenMemory) -> None:
     world = a_world(0)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    _, ada, general = tea_house(world)
     gone = general.post(ada, "the samovar is in the cellar", at=PAST)
     near = general.post(ada, "no, the samovar is in the attic", at=PAST + timedelta(hours=1))
     general.post(ada, "hello", at=PAST + timedelta(days=40))
@@ -165,9 +159,7 @@ async def test_what_cannot_be_checked_is_not_shown_and_said_so(
     open_memory: OpenMemory, fault: Status | Drop | Delay
 ) -> None:
     world = a_world(0)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     general.post(ada, "the samovar is in the cellar", at=PAST)
     guild.text_channel("other").post(ada, "hello")
     async with LoopbackDiscord(world) as discord:
@@ -185,9 +177,7 @@ async def test_what_cannot_be_checked_is_not_shown_and_said_so(
 
 async def test_a_resumed_session_is_no_gap_and_a_lost_one_is(open_memory: OpenMemory) -> None:
     world = a_world(3)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     async with LoopbackDiscord(world) as discord, bot_on(discord, open_memory) as house:
         await house.backfilled()
         mark = await house.sync.marks.get(guild.id)
@@ -232,9 +222,7 @@ async def test_a_lost_session_is_a_gap_for_its_own_shard(open_memory: OpenMemory
 
 async def test_an_outage_is_a_gap_and_keeps_everything(open_memory: OpenMemory) -> None:
     world = a_world(3)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     async with LoopbackDiscord(world) as discord, bot_on(discord, open_memory) as house:
         await house.backfilled()
         guild.outage()
@@ -250,9 +238,7 @@ async def test_an_outage_is_a_gap_and_keeps_everything(open_memory: OpenMemory) 
 
 async def test_an_interrupted_catch_up_begins_again_where_the_gap_began(open_memory: OpenMemory) -> None:
     world = a_world(3)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     async with LoopbackDiscord(world) as discord:
         async with bot_on(discord, open_memory) as house:
             await house.backfilled()
@@ -300,9 +286,7 @@ async def test_what_is_heard_before_the_gap_is_noted_does_not_hide_it(memory: Me
 
 async def test_messages_that_found_no_room_are_read_again(open_memory: OpenMemory) -> None:
     world = a_world(3)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     async with LoopbackDiscord(world) as discord, bot_on(discord, open_memory) as house:
         await house.backfilled()
         with world.unheard():
@@ -314,9 +298,7 @@ async def test_messages_that_found_no_room_are_read_again(open_memory: OpenMemor
 
 async def test_the_sweep_leaves_alone_what_it_cannot_read(open_memory: OpenMemory) -> None:
     world = a_world(5)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     hidden = guild.text_channel("hidden")
     for number in range(5):
         hidden.post(ada, f"hidden {number}", at=LONG_AGO)

@@ -12,7 +12,7 @@ from cogs.memory.surface.history.message_search import search_parameters, search
 from tests.loopback import Delay, LoopbackDiscord, RateLimited, Status
 
 from .history_house import bot_on
-from .test_backfill import LONG_AGO, a_world
+from .test_backfill import LONG_AGO, a_world, tea_house
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,9 +28,7 @@ SEARCH = "/guilds/*/messages/search"
 async def house(open_memory: OpenMemory) -> AsyncIterator[HistoryHouse]:
     """A guild whose back-fill is paused at its start: a public channel with an archived thread, a hidden channel."""
     world = a_world(5)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     general.post(ada, "the samovar is in the cellar", at=LONG_AGO)
     thread = guild.thread(general, "repairs", ada, at=LONG_AGO)
     thread.post(ada, "a samovar repair costs ten", at=LONG_AGO)

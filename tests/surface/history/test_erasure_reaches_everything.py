@@ -9,7 +9,7 @@ from cogs.memory.surface.recall.judgements import Judgement
 from tests.loopback import LoopbackDiscord
 
 from .history_house import bot_on
-from .test_backfill import HISTORY, LONG_AGO, a_world
+from .test_backfill import HISTORY, LONG_AGO, a_world, tea_house
 
 if TYPE_CHECKING:
     from .history_house import HistoryHouse, OpenMemory
@@ -23,9 +23,7 @@ async def some_pages_in(house: HistoryHouse, pages: int = 2) -> None:
 
 async def test_a_channel_erased_in_the_middle_of_a_back_fill_is_not_read_any_further(open_memory: OpenMemory) -> None:
     world = a_world(470)
-    [guild] = world.guilds.values()
-    [ada] = [member for member in guild.members.values() if member.user.name == "ada"]
-    general = guild.channels[min(guild.channels)]
+    guild, ada, general = tea_house(world)
     kitchen = guild.text_channel("kitchen")
     for number in range(250):
         kitchen.post(ada, f"dish {number}", at=LONG_AGO)
