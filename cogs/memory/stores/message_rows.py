@@ -11,7 +11,7 @@ from cogs.memory.records import MAX_ID, StoredMessage
 from cogs.memory.stores.unspaced_scripts import segments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def to_row(message: StoredMessage) -> MessageRow:
     )
 
 
-def to_message(row: tuple[Any, ...]) -> StoredMessage:
+def to_message(row: Sequence[Any]) -> StoredMessage:
     """The message of a row of `READ_COLUMNS`; more columns may follow."""
     id_, guild, channel, author, created, edited, reply_to, name, handle, content, extra, attachments = row[:READ_COUNT]
     return StoredMessage(

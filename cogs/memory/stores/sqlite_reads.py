@@ -8,6 +8,7 @@ import numpy as np
 
 from cogs.memory.records import ChannelInfo, StoredRow, StoreStats
 from cogs.memory.stores.message_rows import READ_COLUMNS, READ_COUNT, to_datetime, to_message
+from cogs.memory.stores.sqlite_packing import Packed
 from cogs.memory.stores.sqlite_rows import channel_condition, id_list
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 
+_LOADED = Packed(READ_COLUMNS, "v.vector", "s.sketch")
 _LOAD = f"""
-    SELECT {READ_COLUMNS}, v.vector, s.sketch
+    SELECT {_LOADED.select}
     FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
     LEFT JOIN vectors v ON v.message_id = m.id AND m.vector_space = :space
     LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
@@ -107,7 +109,7 @@ async def load(connections: Connections, scope: Scope, ids: Sequence[int], space
     rows = await connections.read(
         _LOAD.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
     )
-    return {row[0]: _stored_row(row) for row in rows}
+    return {row[0]: _stored_row(row) for row in _LOADED.rows(rows)}
 
 
 async def awaiting(connections: Connections, space_id: int, limit: int) -> list[StoredMessage]:
@@ -202,7 +204,7 @@ async def get_setting(connections: Connections, guild_id: int, key: str) -> str 
     return str(rows[0][0]) if rows else None
 
 
-def _stored_row(row: tuple[Any, ...]) -> StoredRow:
+def _stored_row(row: Sequence[Any]) -> StoredRow:
     vector, sketch = row[READ_COUNT:]
     return StoredRow(
         to_message(row), None if vector is None else np.frombuffer(vector, dtype="<f2"), sketch if sketch else b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cogs.memory.records import Neighbours, Surroundings
+from cogs.memory.stores.sqlite_packing import Packed
 from cogs.memory.stores.sqlite_rows import channel_condition, id_list, scope_condition
 from cogs.memory.stores.surroundings import beside, with_context
 
@@ -16,25 +17,28 @@ if TYPE_CHECKING:
 
 _SAME_CHANNEL = "INDEXED BY messages_by_channel WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id"
 # Columns in the order of `Neighbours`.
+_AROUND = Packed(f"""
+    m.id,
+    (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1),
+    (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1 OFFSET 1),
+    (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id > m.id ORDER BY n.id LIMIT 1),
+    (SELECT n.id FROM messages n
+     WHERE n.id = m.reply_to AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id),
+    (SELECT min(n.id) FROM messages n INDEXED BY messages_by_reply
+     WHERE n.reply_to = m.id AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id)
+""")  # noqa: S608  # a constant
 _NEIGHBOURS = f"""
-    SELECT
-        m.id,
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1),
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id < m.id ORDER BY n.id DESC LIMIT 1 OFFSET 1),
-        (SELECT n.id FROM messages n {_SAME_CHANNEL} AND n.id > m.id ORDER BY n.id LIMIT 1),
-        (SELECT n.id FROM messages n
-         WHERE n.id = m.reply_to AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id),
-        (SELECT min(n.id) FROM messages n INDEXED BY messages_by_reply
-         WHERE n.reply_to = m.id AND n.guild_id = m.guild_id AND n.channel_id = m.channel_id)
-    FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {{condition}}
+    SELECT {_AROUND.select} FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {{condition}}
 """  # noqa: S608  # a constant
-_SKETCHES = """
-    SELECT m.id, coalesce(s.sketch, x'')
+_SKETCHED = Packed("m.id", "s.sketch")
+_SKETCHES = f"""
+    SELECT {_SKETCHED.select}
     FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value
     LEFT JOIN sketches s ON s.message_id = m.id AND m.vector_space = :space
-    WHERE {condition}
-"""
-_FILTER = "SELECT m.id FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {condition}"
+    WHERE {{condition}}
+"""  # noqa: S608  # a constant
+_PASSING = Packed("m.id")
+_FILTER = f"SELECT {_PASSING.select} FROM json_each(:ids) j CROSS JOIN messages m ON m.id = j.value WHERE {{condition}}"  # noqa: S608
 
 
 async def surroundings(
@@ -66,15 +70,17 @@ async def filter_ids(connections: Connections, scope: Scope, ids: Sequence[int])
 def _neighbours(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
     condition, parameters = channel_condition(scope)
     rows = fetch(_NEIGHBOURS.format(condition=condition), {**parameters, "ids": id_list(ids)})
-    return {message_id: Neighbours(*around) for message_id, *around in rows}
+    return {message_id: Neighbours(*around) for message_id, *around in _AROUND.rows(rows)}
 
 
 def _sketches(fetch: Fetch, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, bytes]:
     condition, parameters = channel_condition(scope)
-    return dict(fetch(_SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}))
+    rows = fetch(_SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id})
+    return {message_id: sketch or b"" for message_id, sketch in _SKETCHED.rows(rows)}
 
 
 def ids_in_scope(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> list[int]:
     """Those of the ids that lie in the whole scope, in their order."""
     condition, parameters = scope_condition(scope)
-    return [row[0] for row in fetch(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})]
+    rows = fetch(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})
+    return [message_id for (message_id,) in _PASSING.rows(rows)]

@@ -14,6 +14,7 @@ from cogs.memory.exceptions import StoreDamaged, StoreError
 from cogs.memory.records import MAX_ID
 from cogs.memory.stores import CLOSED
 from cogs.memory.stores.message_rows import PlacedVectors
+from cogs.memory.stores.sqlite_packing import Packed
 from cogs.memory.stores.sqlite_rows import id_list, scope_condition
 from cogs.memory.stores.sqlite_surroundings import ids_in_scope
 from cogs.memory.stores.vector_index import VectorIndex
@@ -52,12 +53,15 @@ _NEXT_BLOCK = """
     FROM messages m INDEXED BY messages_by_vector_space CROSS JOIN vectors v ON v.message_id = m.id
     WHERE m.vector_space = :space AND m.id <= :before ORDER BY m.id DESC LIMIT :block
 """
-_VECTORS = """
-    SELECT m.id, v.vector FROM json_each(:ids) j
+_EXACT = Packed("m.id", "v.vector")
+_VECTORS = f"""
+    SELECT {_EXACT.select} FROM json_each(:ids) j
     CROSS JOIN messages m ON m.id = j.value CROSS JOIN vectors v ON v.message_id = m.id
-    WHERE m.vector_space = :space AND {condition}
+    WHERE m.vector_space = :space AND {{condition}}
+"""  # noqa: S608  # a constant
+_IDS = """
+    SELECT group_concat(id) FROM (SELECT m.id FROM messages m INDEXED BY {index} WHERE {condition} LIMIT :most)
 """
-_IDS = "SELECT m.id FROM messages m INDEXED BY {index} WHERE {condition} LIMIT :most"
 
 
 NO_SPACE = -1
@@ -211,7 +215,9 @@ def _nearest(
     ids = _candidates(fetch, index, scope, query, limit + _SPARE)
     # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
     condition, parameters = scope_condition(scope)
-    rows = fetch(_VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id})
+    rows = _EXACT.rows(
+        fetch(_VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id})
+    )
     if not rows:
         return []
     return best_of([row[0] for row in rows], _matrix([row[1] for row in rows], space.dim), query, limit)
@@ -243,7 +249,8 @@ def _any_in_scope(fetch: Fetch, scope: Scope, most: int) -> list[int]:
     condition, parameters = scope_condition(scope)
     index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
     sql = _IDS.format(index=index, condition=condition)
-    return [row[0] for row in fetch(sql, {**parameters, "most": most})]
+    [[ids]] = fetch(sql, {**parameters, "most": most})
+    return [] if ids is None else [int(i) for i in ids.split(",")]
 
 
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:
