@@ -16,6 +16,7 @@ from unittest.mock import patch
 import aiosqlite.core
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
+from cogs.memory.stores.sqlite_connections import Statements
 from cogs.memory.stores.vector_index import VectorIndex
 from tests.plugin_rerankers import WordReranker
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PLACES: Final[tuple[tuple[Any, str], ...]] = (
     (aiosqlite.core.Connection, "_execute"),
+    (Statements, "execute"),
+    (Statements, "executemany"),
     (VectorIndex, "add"),
     (VectorIndex, "remove"),
     (VectorIndex, "search"),
@@ -39,6 +42,7 @@ PLACES: Final[tuple[tuple[Any, str], ...]] = (
     (Path, "replace"),
     (Path, "unlink"),
 )
+DATABASE: Final = frozenset({"_execute", "execute", "executemany"})
 FILES: Final = frozenset({"open", "fsync", "replace", "unlink"})
 
 
@@ -63,8 +67,8 @@ def _error(kind: str, name: str) -> BaseException:
     """What a place would raise: the database its own errors, a model its own out of memory."""
     if name in FILES and kind.startswith("disk"):
         return OSError(errno.ENOSPC if kind == "disk full" else errno.EIO, kind)
-    if name == "_execute" or (kind == "out of memory" and name.startswith(("encode", "score"))):
-        return MemoryError() if kind == "out of memory" and name == "_execute" else KINDS[kind]()
+    if name in DATABASE or (kind == "out of memory" and name.startswith(("encode", "score"))):
+        return MemoryError() if kind == "out of memory" and name in DATABASE else KINDS[kind]()
     return MemoryError()
 
 

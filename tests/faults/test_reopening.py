@@ -58,11 +58,11 @@ async def test_an_erasure_that_finds_no_room_twice_is_taken_up_again(
     erase_some, recycle_log = writes.erase_some, Connections.recycle_log
     is_full = [True, True]
 
-    async def erase(*arguments: Any, **options: Any) -> list[int]:
+    def erase(*arguments: Any, **options: Any) -> list[int]:
         if any(is_full):
             is_full[0] = False
             raise StoreReadOnly("no room")
-        return await erase_some(*arguments, **options)
+        return erase_some(*arguments, **options)
 
     async def recycle(self: Connections) -> None:
         if is_full[1]:

@@ -223,6 +223,18 @@ class TestEmbeddings:
         assert np.array_equal(row.vector, vector(1).astype(np.float16))
         assert row.sketch == (1).to_bytes(8, "big")
 
+    @pytest.mark.parametrize("lengths", [(0,), (0, 0), (0, 3, 1), (2, 0, 1, 0)])
+    async def test_sketches_are_as_long_as_they_were(self, store: MemoryStore, lengths: tuple[int, ...]) -> None:
+        messages = {number: message(number) for number in range(1, len(lengths) + 1)}
+        await store.upsert(list(messages.values()))
+        sketches = {i: bytes([i]) * (length * SPACE.sketch_dim // 8) for i, length in enumerate(lengths, start=1)}
+        await store.put_embeddings([replace(embedding(m), sketch=sketches[i]) for i, m in messages.items()])
+        rows = await store.load(scope(), list(messages))
+        assert {i: row.sketch for i, row in rows.items()} == sketches
+        for i, row in rows.items():
+            assert row.vector is not None
+            assert np.array_equal(row.vector, vector(i).astype(np.float16))
+
     async def test_a_vector_of_a_text_that_changed_is_refused(self, store: MemoryStore) -> None:
         stale = embedding(message(1, "as it was"))
         await store.upsert([message(1, "as it was")])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cogs.memory.stores import MemoryStore
+    from cogs.memory.stores.sqlite_connections import Statements
 
 
 class SqliteEnd:
@@ -52,13 +53,15 @@ class SqliteEnd:
 
     async def put_marks(self, guild_id: int, marks: Marks) -> None:
         """Add marks to those that are there."""
-        async with self._connections.write_lock, self._connections.transaction() as writer:
-            await writer.executemany(
-                "INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in marks.tombstones]
-            )
-            await writer.executemany(
-                "INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)", [(guild_id, *mark) for mark in marks.erasures]
-            )
+
+        def put(database: Statements) -> None:
+            dead = [(guild_id, i) for i in marks.tombstones]
+            database.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", dead)
+            until = [(guild_id, *mark) for mark in marks.erasures]
+            database.executemany("INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)", until)
+
+        async with self._connections.write_lock:
+            await self._connections.write(put)
 
     async def replies(self, guild_id: int) -> list[ReplyRow]:
         """The bot's replies in a guild that quote messages, in order of id."""
@@ -67,9 +70,13 @@ class SqliteEnd:
 
     async def put_replies(self, guild_id: int, rows: Sequence[ReplyRow]) -> None:
         """Store replies as they stand."""
-        async with self._connections.write_lock, self._connections.transaction() as writer:
+
+        def put(database: Statements) -> None:
             for row in rows:
-                await sqlite_replies.put_as_is(writer, row.reply, row.sources, is_stale=row.is_stale)
+                sqlite_replies.put_as_is(database, row.reply, row.sources, is_stale=row.is_stale)
+
+        async with self._connections.write_lock:
+            await self._connections.write(put)
 
     async def last_space(self) -> SpaceRow | None:
         """The space used last."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Surroundings,
     )
     from cogs.memory.stores.message_rows import MessageRow
+    from cogs.memory.stores.sqlite_connections import Statements
 
 T = TypeVar("T")
 
@@ -252,9 +253,7 @@ class SqliteStore:
 
     async def _use_space(self, key: str, dim: int, sketch_dim: int) -> None:
         async with self._connections.write_lock:
-            async with self._connections.transaction() as writer:
-                number = await writes.put_space(writer, key, dim, sketch_dim)
-                await writes.put_setting(writer, _STORE, _SPACE_KEY, str(number))
+            number = await self._connections.write(lambda database: _put_space(database, key, dim, sketch_dim))
             await self._vectors.use(SpaceInUse(number, key, dim, sketch_dim))
 
     async def _use_last_space(self) -> None:
@@ -265,20 +264,18 @@ class SqliteStore:
 
     async def _upsert(self, rows: Sequence[MessageRow]) -> UpsertResult:
         async with self._connections.write_lock:
-            async with self._connections.transaction() as writer:
-                result, gone = await writes.upsert(writer, rows)
+            result, gone = await self._connections.write(lambda database: writes.upsert(database, rows))
             removed = self._vectors.submit_remove(gone)
         await removed
         return result
 
     async def _put_channels(self, channels: Sequence[ChannelInfo]) -> None:
-        async with self._connections.write_lock, self._connections.transaction() as writer:
-            await writes.put_channels(writer, channels)
+        async with self._connections.write_lock:
+            await self._connections.write(lambda database: writes.put_channels(database, channels))
 
     async def _delete(self, guild_id: int, ids: Sequence[int]) -> int:
         async with self._connections.write_lock:
-            async with self._connections.transaction() as writer:
-                stored = await writes.delete(writer, guild_id, ids)
+            stored = await self._connections.write(lambda database: writes.delete(database, guild_id, ids))
             removed = self._vectors.submit_remove({guild_id: stored})
         await removed
         return len(stored)
@@ -287,8 +284,10 @@ class SqliteStore:
         async with self._connections.write_lock:
             # Once more, under the lock: the space may have changed while this waited.
             self._vectors.check(embeddings)
-            async with self._connections.transaction() as writer:
-                accepted = await writes.put_embeddings(writer, self._vectors.space_id, embeddings)
+            space_id = self._vectors.space_id
+            accepted = await self._connections.write(
+                lambda database: writes.put_embeddings(database, space_id, embeddings)
+            )
             if accepted is None:
                 return 0
             added = self._vectors.submit_add(accepted)
@@ -296,19 +295,25 @@ class SqliteStore:
         return len(accepted.message_ids)
 
     async def _put_setting(self, guild_id: int, key: str, value: str | None) -> None:
-        async with self._connections.write_lock, self._connections.transaction() as writer:
-            await writes.put_setting(writer, guild_id, key, value)
+        async with self._connections.write_lock:
+            await self._connections.write(lambda database: writes.put_setting(database, guild_id, key, value))
 
     async def _put_reply(self, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
-        async with self._connections.write_lock, self._connections.transaction() as writer:
-            await replies.put(writer, reply, sources)
+        async with self._connections.write_lock:
+            await self._connections.write(lambda database: replies.put(database, reply, sources))
 
     async def _drop_reply(self, guild_id: int, reply_id: int) -> None:
-        async with self._connections.write_lock, self._connections.transaction() as writer:
-            await replies.drop(writer, guild_id, reply_id)
+        async with self._connections.write_lock:
+            await self._connections.write(lambda database: replies.drop(database, guild_id, reply_id))
 
     async def _finish(self, write: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(write)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+
+def _put_space(database: Statements, key: str, dim: int, sketch_dim: int) -> int:
+    number = writes.put_space(database, key, dim, sketch_dim)
+    writes.put_setting(database, _STORE, _SPACE_KEY, str(number))
+    return number

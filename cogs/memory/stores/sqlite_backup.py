@@ -9,6 +9,7 @@ import shutil
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -16,14 +17,12 @@ from cogs.memory.exceptions import StoreDamaged, StoreError
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import FOLDER_MODE, create_private, discard, durable_replace, folder_errors
 from cogs.memory.stores.message_rows import MessageRow
-from cogs.memory.stores.sqlite_connections import Connections
+from cogs.memory.stores.sqlite_connections import Connections, Statements
 from cogs.memory.stores.sqlite_copies import engine_of, fold_log, require_whole, write_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
-
-    import aiosqlite
 
     from cogs.memory.stores.data_folder import DataFolder
     from cogs.memory.stores.sqlite_engine import SqliteEngine
@@ -37,6 +36,7 @@ FORMAT: Final = "memory-backup/1"
 _DATABASE: Final = "memory.db"
 _MANIFEST: Final = "backup.json"
 _CHUNK: Final = 1000
+_PUT_TOMBSTONE = "INSERT OR IGNORE INTO tombstones VALUES (?, ?)"
 _ROW = ", ".join(f"m.{name}" for name in MessageRow._fields)
 
 
@@ -184,37 +184,39 @@ async def _opens(present: Connections) -> bool:
 
 
 async def _carry_over(present: Connections, restored: Connections, merge: MergeSettings) -> int:
-    """Do to a restored database what was done to the present one since; returns how many messages that removed."""
+    """Do to a restored database what was done to the present one since; returns how many messages that removed.
+
+    In steps: until all are done nobody else sees the restored one.
+    """
     async with restored.write_lock:
-        async with restored.transaction(durable=True) as writer:
-            await _copy_marks(present, writer)
-            gone = await _remove_marked(writer)
-            await _take_over_edits(present, writer)
-            await _drop_unknown_names(present, writer)
-            settings = merge(await _settings(present), await _settings(restored))
-            await writer.execute("DELETE FROM settings")
-            await writer.executemany(
-                "INSERT INTO settings VALUES (?, ?, ?)",
-                [(guild, key, value) for (guild, key), value in settings.items()],
-            )
-            await writes.optimize_search(writer)
+        await _copy_marks(present, restored)
+        gone = await restored.write(_remove_marked)
+        await _take_over_edits(present, restored)
+        named = await present.read("SELECT guild_id, id FROM channels")
+        settings = merge(await _settings(present), await _settings(restored))
+        await restored.write(partial(_finish, named=named, settings=settings), durable=True)
         await restored.rewrite()
     return gone
 
 
-async def _copy_marks(present: Connections, writer: aiosqlite.Connection) -> None:
+async def _copy_marks(present: Connections, restored: Connections) -> None:
     last = (0, 0)
     sql = "SELECT guild_id, message_id FROM tombstones WHERE (guild_id, message_id) > (?, ?) ORDER BY 1, 2 LIMIT ?"
     while rows := await present.read(sql, (*last, _CHUNK)):
-        await writer.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", rows)
+        await restored.write(partial(Statements.executemany, sql=_PUT_TOMBSTONE, rows=rows))
         last = rows[-1][:2]
-    for guild, author, until in await present.read("SELECT guild_id, author_id, until_us FROM erasures"):
-        await writes.mark_erased(writer, guild, author, until)
+    erasures = await present.read("SELECT guild_id, author_id, until_us FROM erasures")
+    await restored.write(partial(_mark_erased, erasures=erasures))
 
 
-async def _remove_marked(writer: aiosqlite.Connection) -> int:
+def _mark_erased(database: Statements, erasures: Iterable[tuple[int, int, int]]) -> None:
+    for guild, author, until in erasures:
+        writes.mark_erased(database, guild, author, until)
+
+
+def _remove_marked(database: Statements) -> int:
     """Delete what has a tombstone, or was written by somebody before he was forgotten."""
-    doomed = await writer.execute_fetchall(
+    doomed = database.execute(
         "SELECT m.guild_id, m.id FROM tombstones t CROSS JOIN messages m"
         " ON m.id = t.message_id AND m.guild_id = t.guild_id"
         " UNION SELECT m.guild_id, m.id FROM erasures e CROSS JOIN messages m INDEXED BY messages_by_author"
@@ -223,27 +225,33 @@ async def _remove_marked(writer: aiosqlite.Connection) -> int:
     for guild, rows in groupby(doomed, key=lambda row: int(row[0])):
         ids = [int(row[1]) for row in rows]
         for start in range(0, len(ids), _CHUNK):
-            await writes.delete(writer, guild, ids[start : start + _CHUNK])
-    return len(list(doomed))
+            writes.delete(database, guild, ids[start : start + _CHUNK])
+    return len(doomed)
 
 
-async def _take_over_edits(present: Connections, writer: aiosqlite.Connection) -> None:
+async def _take_over_edits(present: Connections, restored: Connections) -> None:
     last = 0
     sql = f"SELECT {_ROW} FROM messages m WHERE m.edited_us IS NOT NULL AND m.id > ? ORDER BY m.id LIMIT ?"  # noqa: S608
     while rows := await present.read(sql, (last, _CHUNK)):
         last = rows[-1][0]
-        known = await writer.execute_fetchall(
-            "SELECT j.value FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value",
-            (json.dumps([row[0] for row in rows]),),
-        )
-        ids = {row[0] for row in known}
-        await writes.upsert(writer, [MessageRow(*row) for row in rows if row[0] in ids])
+        await restored.write(partial(_edit_known, rows=[MessageRow(*row) for row in rows]))
 
 
-async def _drop_unknown_names(present: Connections, writer: aiosqlite.Connection) -> None:
-    """Forget names of channels that hold nothing and that the present database has no name of: they were erased."""
-    named = await present.read("SELECT guild_id, id FROM channels")
-    await writer.execute(
+def _edit_known(database: Statements, rows: Sequence[MessageRow]) -> None:
+    known = database.execute(
+        "SELECT j.value FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value",
+        (json.dumps([row.id for row in rows]),),
+    )
+    ids = {row[0] for row in known}
+    writes.upsert(database, [row for row in rows if row.id in ids])
+
+
+def _finish(database: Statements, named: Sequence[tuple[int, int]], settings: StoredSettings) -> None:
+    """Put the settings in place, and forget names of channels that were erased.
+
+    Those are of channels that hold nothing and that the present database has no name of.
+    """
+    database.execute(
         "DELETE FROM channels WHERE NOT EXISTS ("
         " SELECT 1 FROM messages m WHERE m.guild_id = channels.guild_id AND m.channel_id = channels.id"
         ") AND NOT EXISTS ("
@@ -251,6 +259,10 @@ async def _drop_unknown_names(present: Connections, writer: aiosqlite.Connection
         " WHERE json_extract(j.value, '$[0]') = channels.guild_id AND json_extract(j.value, '$[1]') = channels.id)",
         (json.dumps(named),),
     )
+    database.execute("DELETE FROM settings")
+    rows = [(guild, key, value) for (guild, key), value in settings.items()]
+    database.executemany("INSERT INTO settings VALUES (?, ?, ?)", rows)
+    writes.optimize_search(database)
 
 
 async def _settings(database: Connections) -> StoredSettings:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiosqlite
 
@@ -69,23 +69,31 @@ _SENTENCES: dict[int, tuple[type[StoreError], str]] = {
 Parameters = Sequence[object] | Mapping[str, object]
 
 
-class Fetch(Protocol):
-    """Runs a query where it is called, and returns all its rows."""
+class Statements:
+    """Runs statements where it is called, on the thread of their connection; raises the engine's own errors."""
 
-    def __call__(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
-        """Raises the engine's own errors."""
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
+        """Run one and return all its rows."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one for each row of parameters."""
+        self._connection.executemany(sql, rows)
+
+    def rollback(self) -> None:
+        """End a transaction, if there is one, without what was done in it."""
+        self._connection.rollback()
 
 
 class _Connection(aiosqlite.Connection):
-    """A connection on whose thread a whole piece of work can run, not only one query."""
+    """A connection on whose thread a whole piece of work can run, not only one statement."""
 
-    async def run(self, work: Callable[[Fetch], T]) -> T:
+    async def run(self, work: Callable[[Statements], T]) -> T:
         """Run ``work`` on the connection's thread."""
-
-        def fetch(sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-            return self._conn.execute(sql, parameters).fetchall()
-
-        result: T = await self._execute(work, fetch)  # type: ignore[no-untyped-call]
+        result: T = await self._execute(lambda: work(Statements(self._conn)))  # type: ignore[no-untyped-call]
         return result
 
 
@@ -99,7 +107,7 @@ class Connections:
         self._database = database
         self._engine = engine or SqliteEngine()
         self._reader_count = readers
-        self._writer: aiosqlite.Connection | None = None
+        self._writer: _Connection | None = None
         self._is_cut_off = False
         self._reopening = asyncio.Lock()
         self._idle_readers: list[_Connection] = []
@@ -131,27 +139,15 @@ class Connections:
             self._is_cut_off = False
             await self._disconnect()
 
-    @asynccontextmanager
-    async def transaction(self, *, durable: bool = False) -> AsyncIterator[aiosqlite.Connection]:
-        """One transaction on the writer: committed at the end of the block, rolled back if it raises.
+    async def write(self, work: Callable[[Statements], T], *, durable: bool = False) -> T:
+        """Do ``work`` as one transaction on the writer's thread: whole, or not at all if it raises.
 
-        The caller holds ``write_lock``. ``durable`` waits until the disk has it (``synchronous = FULL``).
+        The caller holds ``write_lock``. Who is cancelled does not know whether it was done. ``durable`` waits until
+        the disk has it (``synchronous = FULL``).
         """
         writer = await self._open_writer()
         with engine_errors():
-            if durable:
-                await writer.execute("PRAGMA synchronous = FULL")
-            try:
-                try:
-                    await writer.execute("BEGIN IMMEDIATE")
-                    yield writer
-                    await writer.execute("COMMIT")
-                except BaseException:
-                    await writer.rollback()  # behind what still runs: where that has committed it does nothing
-                    raise
-            finally:
-                if durable:
-                    await writer.execute("PRAGMA synchronous = NORMAL")
+            return await writer.run(partial(_transaction, work, durable=durable))
 
     async def read(
         self, sql: str, parameters: Parameters = (), *, deadline_s: float | None = None
@@ -161,9 +157,9 @@ class Connections:
         Raises:
             StoreTimeout: it took longer than ``deadline_s`` seconds.
         """
-        return await self.run(lambda fetch: fetch(sql, parameters), deadline_s=deadline_s)
+        return await self.run(lambda database: database.execute(sql, parameters), deadline_s=deadline_s)
 
-    async def run(self, work: Callable[[Fetch], T], *, deadline_s: float | None = None) -> T:
+    async def run(self, work: Callable[[Statements], T], *, deadline_s: float | None = None) -> T:
         """Do what takes several queries on a reader's thread: each way there and back costs as much as a short query.
 
         Raises:
@@ -229,7 +225,7 @@ class Connections:
                 await all_readers.enter_async_context(self._reading)
             yield
 
-    async def _open_writer(self) -> aiosqlite.Connection:
+    async def _open_writer(self) -> _Connection:
         """The writer of an open database; connects again where that failed after the files changed places."""
         if self._is_cut_off:
             async with self._reopening:
@@ -274,12 +270,29 @@ def engine_errors() -> Iterator[None]:
         raise kind(sentence) from error
 
 
+def _transaction(work: Callable[[Statements], T], statements: Statements, *, durable: bool) -> T:
+    if durable:
+        statements.execute("PRAGMA synchronous = FULL")
+    try:
+        statements.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(statements)
+            statements.execute("COMMIT")
+        except BaseException:
+            statements.rollback()
+            raise
+    finally:
+        if durable:
+            statements.execute("PRAGMA synchronous = NORMAL")
+    return result
+
+
 async def _fetch_all(connection: aiosqlite.Connection, sql: str) -> list[tuple[Any, ...]]:
     rows: Any = await connection.execute_fetchall(sql)
     return list(rows)
 
 
-async def _within(deadline_s: float | None, connection: _Connection, work: Callable[[Fetch], T]) -> T:
+async def _within(deadline_s: float | None, connection: _Connection, work: Callable[[Statements], T]) -> T:
     """Leave the connection idle, however it ends: at the deadline or when its caller is cancelled, too."""
     task = asyncio.create_task(connection.run(work))
     try:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cogs.memory.exceptions import StoreError, StoreReadOnly
@@ -19,10 +20,8 @@ from cogs.memory.stores.data_folder import folder_errors
 from cogs.memory.stores.sqlite_reads import get_setting
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from cogs.memory.stores.data_folder import DataFolder
-    from cogs.memory.stores.sqlite_connections import Connections
+    from cogs.memory.stores.sqlite_connections import Connections, Statements
     from cogs.memory.stores.sqlite_vectors import SpaceVectors
 
 log = logging.getLogger(__name__)
@@ -69,8 +68,7 @@ class Eraser:
             StoreError: nothing was removed; or, as the sentence then says, a part of it or all of it was.
         """
         async with self._connections.write_lock:
-            async with self._connections.transaction(durable=True) as writer:
-                await _note(writer, intent)
+            await self._connections.write(partial(_note, intent=intent), durable=True)
             count, error = await self._remove(intent)
             if error is None:
                 error, state = await self._scrub(), _NOT_CLEARED
@@ -125,10 +123,7 @@ class Eraser:
         count, chunk = 0, _CHUNK
         while True:
             try:
-                async with self._connections.transaction(durable=True) as writer:
-                    gone = await writes.erase_some(writer, *intent, limit=chunk)
-                    if not gone:
-                        await _settle(writer, intent)
+                gone = await self._connections.write(partial(_erase_some, intent=intent, limit=chunk), durable=True)
             except StoreReadOnly as error:
                 if chunk <= _SMALLEST_CHUNK:
                     return count, error
@@ -151,34 +146,38 @@ class Eraser:
             with folder_errors(self._folder.path):
                 self._folder.drop_what_was_put_aside()
                 self._folder.check_room(self._folder.bytes_on_disk())
-            async with self._connections.transaction(durable=True) as writer:
-                await writes.optimize_search(writer)
+            await self._connections.write(writes.optimize_search, durable=True)
             await self._connections.rewrite()
-            async with self._connections.transaction() as writer:
-                await writes.put_setting(writer, _STORE, _SCRUB_KEY, None)
+            await self._connections.write(lambda database: writes.put_setting(database, _STORE, _SCRUB_KEY, None))
         except StoreError as error:
             return error
         return None
 
 
-async def _note(writer: aiosqlite.Connection, intent: Intent) -> None:
+def _note(database: Statements, *, intent: Intent) -> None:
     """Write down what is to be erased, and refuse it from now on."""
     if intent.author_id is not None and intent.channel_id is None:
-        await writes.mark_erased(writer, intent.guild_id, intent.author_id, time.time_ns() // 1000)
-    intents = [*await _noted(writer), intent]
-    await writes.put_setting(writer, _STORE, _INTENTS_KEY, json.dumps(intents))
-    await writes.put_setting(writer, _STORE, _SCRUB_KEY, "pending")
+        writes.mark_erased(database, intent.guild_id, intent.author_id, time.time_ns() // 1000)
+    intents = [*_noted(database), intent]
+    writes.put_setting(database, _STORE, _INTENTS_KEY, json.dumps(intents))
+    writes.put_setting(database, _STORE, _SCRUB_KEY, "pending")
 
 
-async def _settle(writer: aiosqlite.Connection, intent: Intent) -> None:
+def _erase_some(database: Statements, *, intent: Intent, limit: int) -> list[int]:
+    """Remove some messages and return their ids; after the last ones settle the rest."""
+    gone = writes.erase_some(database, *intent, limit=limit)
+    if not gone:
+        _settle(database, intent)
+    return gone
+
+
+def _settle(database: Statements, intent: Intent) -> None:
     """Forget the names that went with the messages, and that there was something to erase."""
-    await writes.drop_names(writer, *intent)
-    left = [each for each in await _noted(writer) if each != intent]
-    await writes.put_setting(writer, _STORE, _INTENTS_KEY, json.dumps(left) if left else None)
+    writes.drop_names(database, *intent)
+    left = [each for each in _noted(database) if each != intent]
+    writes.put_setting(database, _STORE, _INTENTS_KEY, json.dumps(left) if left else None)
 
 
-async def _noted(writer: aiosqlite.Connection) -> list[Intent]:
-    rows = await writer.execute_fetchall(
-        "SELECT value FROM settings WHERE guild_id = ? AND key = ?", (_STORE, _INTENTS_KEY)
-    )
+def _noted(database: Statements) -> list[Intent]:
+    rows = database.execute("SELECT value FROM settings WHERE guild_id = ? AND key = ?", (_STORE, _INTENTS_KEY))
     return [Intent(*each) for [text] in rows for each in json.loads(text)]

@@ -10,10 +10,8 @@ from cogs.memory.records import QuotingReply
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import aiosqlite
-
     from cogs.memory.records import StoredMessage
-    from cogs.memory.stores.sqlite_connections import Connections
+    from cogs.memory.stores.sqlite_connections import Connections, Statements
 
 _STILL_SAID = "SELECT 1 FROM messages WHERE id = ? AND guild_id = ? AND content = ?"
 _ALL = "SELECT id, channel_id, parts, stale FROM replies WHERE guild_id = ? ORDER BY id"
@@ -29,18 +27,17 @@ _PUT_SOURCE = "INSERT OR IGNORE INTO reply_sources VALUES (?, ?)"
 _STALE = "SELECT guild_id, channel_id, parts FROM replies INDEXED BY replies_stale WHERE stale ORDER BY id LIMIT ?"
 
 
-async def put(writer: aiosqlite.Connection, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
+def put(database: Statements, reply: QuotingReply, sources: Sequence[StoredMessage]) -> None:
     """Store a reply with what it quotes; it is stale from the start if a source has gone or changed meanwhile."""
     lost = False
     for source in sources:
-        found = await writer.execute_fetchall(_STILL_SAID, (source.id, reply.guild_id, source.content))
-        lost = lost or not list(found)
-    await writer.execute(
+        lost = lost or not database.execute(_STILL_SAID, (source.id, reply.guild_id, source.content))
+    database.execute(
         "INSERT INTO replies VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET parts = excluded.parts, stale = max(stale, excluded.stale)",
         (reply.id, reply.guild_id, reply.channel_id, json.dumps(reply.message_ids), int(lost)),
     )
-    await writer.executemany(_PUT_SOURCE, [(source.id, reply.id) for source in sources])
+    database.executemany(_PUT_SOURCE, [(source.id, reply.id) for source in sources])
 
 
 async def stale(connections: Connections, limit: int) -> list[QuotingReply]:
@@ -60,16 +57,14 @@ async def all_of(connections: Connections, guild_id: int) -> list[tuple[QuotingR
     ]
 
 
-async def put_as_is(
-    writer: aiosqlite.Connection, reply: QuotingReply, source_ids: Sequence[int], *, is_stale: bool
-) -> None:
+def put_as_is(database: Statements, reply: QuotingReply, source_ids: Sequence[int], *, is_stale: bool) -> None:
     """Store a reply of another store, without a look at what it quotes."""
-    await writer.execute(
+    database.execute(
         _PUT_AS_IS, (reply.id, reply.guild_id, reply.channel_id, json.dumps(reply.message_ids), int(is_stale))
     )
-    await writer.executemany(_PUT_SOURCE, [(source_id, reply.id) for source_id in source_ids])
+    database.executemany(_PUT_SOURCE, [(source_id, reply.id) for source_id in source_ids])
 
 
-async def drop(writer: aiosqlite.Connection, guild_id: int, reply_id: int) -> None:
+def drop(database: Statements, guild_id: int, reply_id: int) -> None:
     """Remove a reply."""
-    await writer.execute("DELETE FROM replies WHERE id = ? AND guild_id = ?", (reply_id, guild_id))
+    database.execute("DELETE FROM replies WHERE id = ? AND guild_id = ?", (reply_id, guild_id))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cogs.memory.records import Scope
-    from cogs.memory.stores.sqlite_connections import Connections, Fetch
+    from cogs.memory.stores.sqlite_connections import Connections, Statements
 
 _SAME_CHANNEL = "INDEXED BY messages_by_channel WHERE n.guild_id = m.guild_id AND n.channel_id = m.channel_id"
 # Columns in the order of `Neighbours`.
@@ -46,41 +46,43 @@ async def surroundings(
 ) -> Surroundings:
     """What stands around the hits and beside the first ``widened`` of them, and the sketches of all that."""
 
-    def look(fetch: Fetch) -> Surroundings:
-        around = _neighbours(fetch, scope, hits[:widened])
+    def look(database: Statements) -> Surroundings:
+        around = _neighbours(database, scope, hits[:widened])
         near = beside(around[i] for i in hits[:widened] if i in around)
         if scope.is_filtered:
-            near = ids_in_scope(fetch, scope, near)
-        around |= _neighbours(fetch, scope, [i for i in dict.fromkeys([*hits, *near]) if i not in around])
-        return Surroundings(around, _sketches(fetch, scope, with_context(around), space_id))
+            near = ids_in_scope(database, scope, near)
+        around |= _neighbours(database, scope, [i for i in dict.fromkeys([*hits, *near]) if i not in around])
+        return Surroundings(around, _sketches(database, scope, with_context(around), space_id))
 
     return await connections.run(look)
 
 
 async def neighbours(connections: Connections, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
     """The messages around each of the ids that lies in the scope's channels."""
-    return await connections.run(lambda fetch: _neighbours(fetch, scope, ids))
+    return await connections.run(lambda database: _neighbours(database, scope, ids))
 
 
 async def filter_ids(connections: Connections, scope: Scope, ids: Sequence[int]) -> set[int]:
     """Those of the ids that lie in the whole scope."""
-    return set(await connections.run(lambda fetch: ids_in_scope(fetch, scope, ids)))
+    return set(await connections.run(lambda database: ids_in_scope(database, scope, ids)))
 
 
-def _neighbours(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
+def _neighbours(database: Statements, scope: Scope, ids: Sequence[int]) -> dict[int, Neighbours]:
     condition, parameters = channel_condition(scope)
-    rows = fetch(_NEIGHBOURS.format(condition=condition), {**parameters, "ids": id_list(ids)})
+    rows = database.execute(_NEIGHBOURS.format(condition=condition), {**parameters, "ids": id_list(ids)})
     return {message_id: Neighbours(*around) for message_id, *around in _AROUND.rows(rows)}
 
 
-def _sketches(fetch: Fetch, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, bytes]:
+def _sketches(database: Statements, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, bytes]:
     condition, parameters = channel_condition(scope)
-    rows = fetch(_SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id})
+    rows = database.execute(
+        _SKETCHES.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
+    )
     return {message_id: sketch or b"" for message_id, sketch in _SKETCHED.rows(rows)}
 
 
-def ids_in_scope(fetch: Fetch, scope: Scope, ids: Sequence[int]) -> list[int]:
+def ids_in_scope(database: Statements, scope: Scope, ids: Sequence[int]) -> list[int]:
     """Those of the ids that lie in the whole scope, in their order."""
     condition, parameters = scope_condition(scope)
-    rows = fetch(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})
+    rows = database.execute(_FILTER.format(condition=condition), {**parameters, "ids": id_list(ids)})
     return [message_id for (message_id,) in _PASSING.rows(rows)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cogs.memory.records import Embedding, Hit, Scope
     from cogs.memory.stores.space_in_use import SpaceInUse
-    from cogs.memory.stores.sqlite_connections import Connections, Fetch
+    from cogs.memory.stores.sqlite_connections import Connections, Statements
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class SpaceVectors:
             return []
         space, index = self._current
         query = unit_query(vector, space.dim)
-        return await self._connections.run(lambda fetch: _nearest(fetch, space, index, scope, query, limit=limit))
+        return await self._connections.run(lambda database: _nearest(database, space, index, scope, query, limit=limit))
 
     def _follow(self, index: VectorIndex, change: asyncio.Future[None]) -> asyncio.Future[None]:
         """Wait for a change of the index; if it fails, the database is right all the same, and the index made anew."""
@@ -210,13 +210,13 @@ class SpaceVectors:
 
 
 def _nearest(
-    fetch: Fetch, space: SpaceInUse, index: VectorIndex, scope: Scope, query: NDArray[np.float32], *, limit: int
+    database: Statements, space: SpaceInUse, index: VectorIndex, scope: Scope, query: NDArray[np.float32], *, limit: int
 ) -> list[Hit]:
-    ids = _candidates(fetch, index, scope, query, limit + _SPARE)
+    ids = _candidates(database, index, scope, query, limit + _SPARE)
     # Scored by what the database says now: an entry of the index that is no longer true costs a slot, no more.
     condition, parameters = scope_condition(scope)
     rows = _EXACT.rows(
-        fetch(_VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id})
+        database.execute(_VECTORS.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space.id})
     )
     if not rows:
         return []
@@ -224,7 +224,7 @@ def _nearest(
 
 
 def _candidates(
-    fetch: Fetch, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
+    database: Statements, index: VectorIndex, scope: Scope, query: NDArray[np.float32], count: int
 ) -> Sequence[int]:
     """Ids among which are the ``count`` best of the scope."""
 
@@ -234,22 +234,22 @@ def _candidates(
 
     if not scope.is_filtered:
         return nearest(count)
-    few = _any_in_scope(fetch, scope, EXACT_LIMIT + 1)
+    few = _any_in_scope(database, scope, EXACT_LIMIT + 1)
     if len(few) <= EXACT_LIMIT:
         return few
     # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
     for factor in _OVERFETCH:
-        fitting = ids_in_scope(fetch, scope, nearest(factor * count))
+        fitting = ids_in_scope(database, scope, nearest(factor * count))
         if len(fitting) >= count:
             return fitting[:count]
-    return nearest(count, np.array(_any_in_scope(fetch, scope, MAX_ID), dtype=np.int64))
+    return nearest(count, np.array(_any_in_scope(database, scope, MAX_ID), dtype=np.int64))
 
 
-def _any_in_scope(fetch: Fetch, scope: Scope, most: int) -> list[int]:
+def _any_in_scope(database: Statements, scope: Scope, most: int) -> list[int]:
     condition, parameters = scope_condition(scope)
     index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
     sql = _IDS.format(index=index, condition=condition)
-    [[ids]] = fetch(sql, {**parameters, "most": most})
+    [[ids]] = database.execute(sql, {**parameters, "most": most})
     return [] if ids is None else [int(i) for i in ids.split(",")]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +21,8 @@ from cogs.memory.stores.sqlite_rows import id_list
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    import aiosqlite
-
     from cogs.memory.records import ChannelInfo, Embedding
+    from cogs.memory.stores.sqlite_connections import Statements
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +69,23 @@ _PUT = (
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in MessageRow._fields[1:])}"
 )
 
+# One statement for all of them: with one for each the writer's thread waits for the interpreter as many times.
+_PUT_BLOBS = """
+    INSERT OR REPLACE INTO {table}
+    SELECT json_extract(j.value, '$[0]'),
+        coalesce(substr(?2, json_extract(j.value, '$[1]'), json_extract(j.value, '$[2]')), x'')
+    FROM json_each(?1) j
+"""
+
 IdsByGuild = dict[int, list[int]]
 """Messages whose vectors went: the vector index must follow."""
 
 
-async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tuple[UpsertResult, IdsByGuild]:
+def upsert(database: Statements, rows: Iterable[MessageRow]) -> tuple[UpsertResult, IdsByGuild]:
     """Store new rows and replace changed ones; of several rows with one id the latest edit counts."""
     latest = latest_by_id(rows)
-    stored = {row[0]: MessageRow(*row) for row in await _fetch(writer, _ROWS, id_list(latest))}
-    refused = await _refused(writer, [row for row in latest.values() if row.id not in stored])
+    stored = {row[0]: MessageRow(*row) for row in database.execute(_ROWS, (id_list(latest),))}
+    refused = _refused(database, [row for row in latest.values() if row.id not in stored])
     inserted: list[MessageRow] = []
     changed: list[MessageRow] = []
     unchanged: list[int] = []
@@ -96,29 +104,29 @@ async def upsert(writer: aiosqlite.Connection, rows: Iterable[MessageRow]) -> tu
             unchanged.append(row.id)
         else:
             changed.append(row)
-    gone = await _put_rows(writer, inserted, changed, stored)
+    gone = _put_rows(database, inserted, changed, stored)
     result = UpsertResult(
         tuple(row.id for row in inserted), tuple(row.id for row in changed), tuple(unchanged), tuple(refused)
     )
     return result, gone
 
 
-async def delete(writer: aiosqlite.Connection, guild_id: int, ids: Collection[int]) -> list[int]:
+def delete(database: Statements, guild_id: int, ids: Collection[int]) -> list[int]:
     """Remove messages of a guild and leave tombstones, also for ids never seen; returns those that were stored."""
-    rows = await _fetch(writer, _WITH_NEXT, id_list(ids), guild_id)
+    rows = database.execute(_WITH_NEXT, (id_list(ids), guild_id))
     stored = [row[0] for row in rows]
     if stored:
         after = {row[1] for row in rows} - {None, *stored}
-        await writer.execute(_UNINDEX, (id_list({*stored, *after}),))
-        await writer.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (id_list(stored),))
+        database.execute(_UNINDEX, (id_list({*stored, *after}),))
+        database.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (id_list(stored),))
         if after:
-            await writer.execute(_INDEX, (id_list(after),))
-    await writer.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in ids])
+            database.execute(_INDEX, (id_list(after),))
+    database.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in ids])
     return stored
 
 
-async def erase_some(
-    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None, *, limit: int
+def erase_some(
+    database: Statements, guild_id: int, author_id: int | None, channel_id: int | None, *, limit: int
 ) -> list[int]:
     """Remove at most so many messages of an author, a channel or a guild; returns the ids that were stored."""
     conditions, parameters = ["guild_id = ?"], [guild_id]
@@ -127,88 +135,80 @@ async def erase_some(
             conditions.append(f"{column} = ?")
             parameters.append(value)
     sql = f"SELECT id, created_us FROM messages WHERE {' AND '.join(conditions)} LIMIT ?"  # noqa: S608  # constants
-    doomed = list(await writer.execute_fetchall(sql, (*parameters, limit)))
+    doomed = database.execute(sql, (*parameters, limit))
     if author_id is not None and channel_id is None and doomed:
-        await mark_erased(writer, guild_id, author_id, max(row[1] for row in doomed))
+        mark_erased(database, guild_id, author_id, max(row[1] for row in doomed))
     ids = [int(row[0]) for row in doomed]
-    return await delete(writer, guild_id, ids) if ids else []
+    return delete(database, guild_id, ids) if ids else []
 
 
-async def drop_names(
-    writer: aiosqlite.Connection, guild_id: int, author_id: int | None, channel_id: int | None
-) -> None:
+def drop_names(database: Statements, guild_id: int, author_id: int | None, channel_id: int | None) -> None:
     """Forget the name of a channel, or those of all channels of a guild; of an author there is none apart."""
     if author_id is None:
-        await writer.execute(
-            "DELETE FROM channels WHERE guild_id = ?1 AND (?2 IS NULL OR id = ?2)", (guild_id, channel_id)
-        )
+        database.execute("DELETE FROM channels WHERE guild_id = ?1 AND (?2 IS NULL OR id = ?2)", (guild_id, channel_id))
 
 
-async def mark_erased(writer: aiosqlite.Connection, guild_id: int, author_id: int, until_us: int) -> None:
+def mark_erased(database: Statements, guild_id: int, author_id: int, until_us: int) -> None:
     """Refuse from now on what an author wrote up to a time."""
-    await writer.execute(
+    database.execute(
         "INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until_us = max(until_us, excluded.until_us)",
         (guild_id, author_id, until_us),
     )
 
 
-async def put_embeddings(
-    writer: aiosqlite.Connection, space_id: int, embeddings: Iterable[Embedding]
-) -> PlacedVectors | None:
+def put_embeddings(database: Statements, space_id: int, embeddings: Iterable[Embedding]) -> PlacedVectors | None:
     """Store the vectors of messages that still have the text that was embedded, and return those, if any."""
     latest = {embedding.message_id: embedding for embedding in embeddings}
     sql = (
         "SELECT m.id, m.guild_id, m.channel_id, m.content_hash"
         " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value ORDER BY m.id"
     )
-    rows = [row for row in await _fetch(writer, sql, id_list(latest)) if row[3] == latest[row[0]].content_hash]
+    rows = [row for row in database.execute(sql, (id_list(latest),)) if row[3] == latest[row[0]].content_hash]
     if not rows:
         return None
     ids, guild_ids, channel_ids = ([row[column] for row in rows] for column in range(3))
     matrix = np.stack([latest[i].vector for i in ids]).astype("<f2")
-    await writer.executemany(
-        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", [(i, row.tobytes()) for i, row in zip(ids, matrix, strict=True)]
-    )
-    await writer.executemany("INSERT OR REPLACE INTO sketches VALUES (?, ?)", [(i, latest[i].sketch) for i in ids])
-    await writer.execute(
+    _put_blobs(database, "vectors", ids, [row.tobytes() for row in matrix])
+    _put_blobs(database, "sketches", ids, [latest[i].sketch for i in ids])
+    database.execute(
         "UPDATE messages SET vector_space = ? WHERE id IN (SELECT value FROM json_each(?))", (space_id, id_list(ids))
     )
     return PlacedVectors(ids, guild_ids, channel_ids, matrix)
 
 
-async def put_channels(writer: aiosqlite.Connection, channels: Iterable[ChannelInfo]) -> None:
+def put_channels(database: Statements, channels: Iterable[ChannelInfo]) -> None:
     """Store or rename channels."""
-    await writer.executemany(
+    database.executemany(
         "INSERT INTO channels VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET name = excluded.name, parent_id = excluded.parent_id",
         [(channel.guild_id, channel.id, channel.name, channel.parent_id) for channel in channels],
     )
 
 
-async def put_setting(writer: aiosqlite.Connection, guild_id: int, key: str, value: str | None) -> None:
+def put_setting(database: Statements, guild_id: int, key: str, value: str | None) -> None:
     """Store a setting; ``None`` removes it."""
     if value is None:
-        await writer.execute("DELETE FROM settings WHERE guild_id = ? AND key = ?", (guild_id, key))
+        database.execute("DELETE FROM settings WHERE guild_id = ? AND key = ?", (guild_id, key))
     else:
-        await writer.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (guild_id, key, value))
+        database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (guild_id, key, value))
 
 
-async def put_space(writer: aiosqlite.Connection, key: str, dim: int, sketch_dim: int) -> int:
+def put_space(database: Statements, key: str, dim: int, sketch_dim: int) -> int:
     """The number of a space, new or known."""
-    await writer.execute(
+    database.execute(
         "INSERT INTO spaces (key, dim, sketch_dim) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, dim, sketch_dim)
     )
-    [[space_id]] = await _fetch(writer, "SELECT id FROM spaces WHERE key = ?", key)
+    [[space_id]] = database.execute("SELECT id FROM spaces WHERE key = ?", (key,))
     return int(space_id)
 
 
-async def optimize_search(writer: aiosqlite.Connection) -> None:
+def optimize_search(database: Statements) -> None:
     """Merge the full-text index into one segment: what was deleted from it leaves the file only then."""
-    await writer.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
+    database.execute("INSERT INTO message_search (message_search) VALUES ('optimize')")
 
 
-async def _put_rows(
-    writer: aiosqlite.Connection,
+def _put_rows(
+    database: Statements,
     inserted: Sequence[MessageRow],
     changed: Sequence[MessageRow],
     stored: Mapping[int, MessageRow],
@@ -220,35 +220,35 @@ async def _put_rows(
     # A message that changes channels leaves a gap behind: the place it had counts as well.
     places = rows + [stored[row.id] for row in changed if stored[row.id].channel_id != row.channel_id]
     places_json = json.dumps([(row.guild_id, row.channel_id, row.id) for row in places])
-    after = [row[0] for row in await _fetch(writer, _NEXT_OF_PLACES, places_json) if row[0] is not None]
+    after = [row[0] for row in database.execute(_NEXT_OF_PLACES, (places_json,)) if row[0] is not None]
     affected = id_list({*(row.id for row in rows), *after})
     if changed or after:
-        await writer.execute(_UNINDEX, (affected,))
+        database.execute(_UNINDEX, (affected,))
     for row in changed:
         before = stored[row.id]
         if before.content_hash != row.content_hash or before.channel_id != row.channel_id:
             gone.setdefault(row.guild_id, []).append(row.id)
-    await writer.executemany(_PUT, rows)
-    await _drop_vectors(writer, gone)
-    await writer.execute(_INDEX, (affected,))
+    database.executemany(_PUT, rows)
+    _drop_vectors(database, gone)
+    database.execute(_INDEX, (affected,))
     return gone
 
 
-async def _drop_vectors(writer: aiosqlite.Connection, gone: IdsByGuild) -> None:
+def _drop_vectors(database: Statements, gone: IdsByGuild) -> None:
     if not gone:
         return
     ids = id_list(i for ids in gone.values() for i in ids)
-    await writer.execute("DELETE FROM vectors WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
-    await writer.execute("DELETE FROM sketches WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
-    await writer.execute("UPDATE messages SET vector_space = 0 WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    database.execute("DELETE FROM vectors WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
+    database.execute("DELETE FROM sketches WHERE message_id IN (SELECT value FROM json_each(?))", (ids,))
+    database.execute("UPDATE messages SET vector_space = 0 WHERE id IN (SELECT value FROM json_each(?))", (ids,))
 
 
-async def _refused(writer: aiosqlite.Connection, new_rows: Sequence[MessageRow]) -> set[int]:
+def _refused(database: Statements, new_rows: Sequence[MessageRow]) -> set[int]:
     """Which of the rows were deleted before, or written by an author before he was forgotten."""
     messages = json.dumps([(row.guild_id, row.id) for row in new_rows])
     authors = json.dumps(list({(row.guild_id, row.author_id) for row in new_rows}))
-    dead = {(guild, message) for guild, message in await _fetch(writer, _TOMBSTONES, messages)}
-    until = {(guild, author): moment for guild, author, moment in await _fetch(writer, _ERASURES, authors)}
+    dead = {(guild, message) for guild, message in database.execute(_TOMBSTONES, (messages,))}
+    until = {(guild, author): moment for guild, author, moment in database.execute(_ERASURES, (authors,))}
     return {
         row.id
         for row in new_rows
@@ -256,6 +256,7 @@ async def _refused(writer: aiosqlite.Connection, new_rows: Sequence[MessageRow])
     }
 
 
-async def _fetch(writer: aiosqlite.Connection, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    rows: Any = await writer.execute_fetchall(sql, parameters)
-    return list(rows)
+def _put_blobs(database: Statements, table: str, ids: Sequence[int], blobs: Sequence[bytes]) -> None:
+    starts = accumulate((len(blob) for blob in blobs), initial=1)
+    places = json.dumps([(i, start, len(blob)) for i, start, blob in zip(ids, starts, blobs, strict=False)])
+    database.execute(_PUT_BLOBS.format(table=table), (places, b"".join(blobs)))
