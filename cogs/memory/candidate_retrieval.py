@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,15 +16,18 @@ from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 from cogs.memory.rerankers.structure import TOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
     from cogs.memory.embedders import EncodedQuery
     from cogs.memory.embedding_service import EmbeddingService
     from cogs.memory.exceptions import StoreError
     from cogs.memory.query_terms import Question
-    from cogs.memory.records import Hit, Neighbours, Scope, StoredRow
+    from cogs.memory.records import Hit, Neighbours, Scope, Space, StoredRow
     from cogs.memory.stores import MemoryStore
     from profiles import MemoryProfile
+
+    Encoding = asyncio.Task[tuple[EncodedQuery, Space]]
+    """A question on its way through the embedder: its vectors, and their space."""
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +83,31 @@ class CandidateRetrieval:
         self._store = store
         self._embedding = embedding
 
-    async def pool(self, query: str, scope: Scope, clock: StageClock, breadth: Breadth = WIDE) -> CandidatePool:
+    @asynccontextmanager
+    async def encoding(self, query: str) -> AsyncIterator[Encoding]:
+        """Have a question encoded while something else is done; at the end of the block nobody waits for it any more.
+
+        So the questions of a crowd, all of which wait for their turn, go through the embedder together.
+        """
+        task = asyncio.ensure_future(self._embedding.encode_query(query))
+        try:
+            yield task
+        finally:
+            if task.done() and not task.cancelled():
+                task.exception()  # perhaps nobody came to ask for it
+            task.cancel()
+
+    async def pool(
+        self, query: str, encoding: Encoding, scope: Scope, clock: StageClock, breadth: Breadth = WIDE
+    ) -> CandidatePool:
         """Find candidates and load them with their surroundings; one leg that fails is told in the pool's problems.
+
+        Args:
+            query: the question.
+            encoding: its vectors, as `encoding` makes them.
+            scope: where to look.
+            clock: told of the stage.
+            breadth: how far to look.
 
         Raises:
             StoreError: no leg found anything because the store failed.
@@ -91,7 +117,7 @@ class CandidateRetrieval:
         found = _Found(self._store, scope, breadth)
         # the database and the embedder work at the same time
         (encoded, dense), keyword = await asyncio.gather(
-            self._vector_leg(query, scope, found), self._keyword_leg(scope, question, found)
+            self._vector_leg(query, encoding, scope, found), self._keyword_leg(scope, question, found)
         )
         clock.lap("vector and keyword", len({hit.message_id for leg in (dense, keyword) for hit in leg}))
         return CandidatePool(
@@ -111,8 +137,10 @@ class CandidateRetrieval:
         rows = await self._store.load(scope, list(dict.fromkeys([*best, *context])))
         return Shortlist(pool, [i for i in best if i in rows], rows, _names_of(rows))
 
-    async def _vector_leg(self, query: str, scope: Scope, found: _Found) -> tuple[EncodedQuery, Sequence[Hit]]:
-        encoded, space = await self._embedding.encode_query(query)
+    async def _vector_leg(
+        self, query: str, encoding: Encoding, scope: Scope, found: _Found
+    ) -> tuple[EncodedQuery, Sequence[Hit]]:
+        encoded, space = await encoding
         if self.profile.retriever == "keyword":
             return encoded, ()
         if space != self._embedding.space:  # the embedder was swapped meanwhile

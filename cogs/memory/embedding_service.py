@@ -163,11 +163,12 @@ class EmbeddingService:
     async def beside(self, profile: MemoryProfile) -> AsyncIterator[Encoder]:
         """Load the embedder of ``profile`` beside the one that serves, for `put_in_service` to swap them in the block.
 
-        If the block raises, or is cancelled, the new one is closed.
+        Questions that are under way are answered first: a load takes a core from them for seconds. If the block raises, or is cancelled, the new one is closed.
 
         Raises:
             ModelUnavailable: it cannot be loaded.
         """
+        await self._worker.stand_back()
         loading = asyncio.ensure_future(asyncio.to_thread(self._load, profile))
         try:
             fresh = await asyncio.shield(loading)

@@ -107,8 +107,8 @@ class RecallPipeline:
         cached = self.cache.get(scope.guild_id, key)
         if cached is None:
             with self._in_the_crowd() as breadth:
-                async with self._turn(scope.guild_id):
-                    pool = (await self._retrieval.pool(query, scope, clock, breadth)).without(exclude)
+                async with self._retrieval.encoding(query) as encoding, self._turn(scope.guild_id):
+                    pool = (await self._retrieval.pool(query, encoding, scope, clock, breadth)).without(exclude)
                     ids = await self._reranker.shortlist(pool, order, breadth.shortlist)
                     clock.lap("late_interaction", len(pool.candidates))
                     best = await self._retrieval.load(scope, pool, ids)

@@ -80,11 +80,15 @@ class ModelWorker(Executor):
         return await asyncio.wrap_future(self.submit_at(Priority.QUESTION, fn, *args, **kwargs))
 
     async def run_background(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await a call made at background priority, once no question is under way or it has waited long enough."""
+        """Await a call made at background priority, after it has stood back."""
+        await self.stand_back()
+        return await asyncio.wrap_future(self.submit_at(Priority.BACKGROUND, fn, *args, **kwargs))
+
+    async def stand_back(self) -> None:
+        """Wait until no question is under way, but not for ever; before work that nobody waits for."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STANDS_BACK_S):
                 await self._free.wait()
-        return await asyncio.wrap_future(self.submit_at(Priority.BACKGROUND, fn, *args, **kwargs))
 
     @contextmanager
     def question(self) -> Iterator[None]:

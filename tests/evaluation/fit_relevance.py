@@ -61,7 +61,8 @@ async def collect(channels: Sequence[EvaluationChannel], others: Sequence[str]) 
 
 
 async def _signals(memory: MemoryService, text: str, scope: Scope) -> tuple[float, float]:
-    pool = await memory.retrieval.pool(text, scope, StageClock())
+    async with memory.retrieval.encoding(text) as encoding:
+        pool = await memory.retrieval.pool(text, encoding, scope, StageClock())
     best = await memory.retrieval.load(scope, pool, await memory.reranker.shortlist(pool))
     ranked = (await memory.reranker.rank(best)).candidates
     if not ranked:

@@ -69,7 +69,8 @@ async def collect(path: Path) -> tuple[list[str], list[Example]]:
             for channel in channels:
                 scope = Scope(GUILD, frozenset([channel.channel_id]))
                 for query in channel.queries:
-                    pool = await memory.retrieval.pool(query.text, scope, StageClock())
+                    async with memory.retrieval.encoding(query.text) as encoding:
+                        pool = await memory.retrieval.pool(query.text, encoding, scope, StageClock())
                     best = await memory.retrieval.load(scope, pool, pool.best(TOP))
                     names, values = structure_features(best)
                     examples.append(Example(query, tuple(best.candidates), values, path.name))
