@@ -11,9 +11,12 @@ from cogs.memory.exceptions import InvalidQuery
 from cogs.memory.recall_pipeline import AT_ONCE, CROWD, CROWDED
 from cogs.memory.records import Scope
 from tests.conftest import CHANNEL, GUILD, said
+from tests.waiting import until
 
 if TYPE_CHECKING:
+    from cogs.memory.embedders import EncodedQuery
     from cogs.memory.memory_service import MemoryService
+    from cogs.memory.records import Space
     from cogs.memory.reranker_service import Order
     from cogs.memory.rerankers.candidate_pool import CandidatePool, Shortlist
 
@@ -128,6 +131,30 @@ async def test_questions_are_looked_up_a_few_at_a_time_in_their_order(
     assert all(answer.results[0].message.id == 5 for answer in answers)
     assert begun == asked
     assert max(under_way) == AT_ONCE
+
+
+async def test_questions_that_wait_for_their_turn_are_embedded_meanwhile(
+    filled: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[str] = []
+    encode_query, pool, may_look = filled.embedding.encode_query, filled.retrieval.pool, asyncio.Event()
+
+    async def noted(text: str) -> tuple[EncodedQuery, Space]:
+        encoded = await encode_query(text)
+        embedded.append(text)
+        return encoded
+
+    async def held_pool(*arguments: Any) -> CandidatePool:
+        await may_look.wait()
+        return await pool(*arguments)
+
+    monkeypatch.setattr(filled.embedding, "encode_query", noted)
+    monkeypatch.setattr(filled.retrieval, "pool", held_pool)
+    asked = [asyncio.create_task(filled.recall(f"nut allergy {n}", SCOPE)) for n in range(2 * AT_ONCE)]
+    await until(lambda: len(embedded) == 2 * AT_ONCE)
+    may_look.set()
+    assert all(answer.results[0].message.id == 5 for answer in await asyncio.gather(*asked))
+    assert len(embedded) == 2 * AT_ONCE
 
 
 async def test_an_answer_is_kept_until_the_guild_changes(filled: MemoryService) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cogs.memory.embedders.minilm import MiniLMEncoder
+from cogs.memory.embedding_service import EmbeddingService
 from cogs.memory.exceptions import ModelUnavailable, StoreError
 from cogs.memory.memory_service import MemoryService
 from cogs.memory.model_loading import ModelSources
 from cogs.memory.records import Scope
+from cogs.memory.worker import ModelWorker
 from profiles import ProfileError, choose_profile, load_profile, load_settings
 from profiles.memory_profile import EMBEDDED_MODEL
 from tests.conftest import CHANNEL, GUILD, said
@@ -58,6 +60,30 @@ async def test_a_tier_comes_with_the_operators_settings(tmp_path: Path, load_sha
         with pytest.raises(ProfileError, match="there is no profile 'nonsense'"):
             await memory.reload("nonsense")
         assert memory.profile.name == "cpu"
+
+
+async def test_a_question_under_way_is_answered_before_an_embedder_is_loaded(
+    tmp_path: Path, load_shared: LoadEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cogs.memory.worker.STANDS_BACK_S", 3600.0)
+    loaded: list[str] = []
+
+    def load(profile: MemoryProfile) -> Encoder:
+        loaded.append(profile.name)
+        return load_shared(profile)
+
+    worker = ModelWorker()
+    async with EmbeddingService(PROFILE, worker, load=load).beside(PROFILE):
+        assert loaded == [PROFILE.name]
+    with worker.question():
+        beside = EmbeddingService(PROFILE, worker, load=load).beside(replace(PROFILE, name="other"))
+        loading = asyncio.create_task(beside.__aenter__())
+        await asyncio.sleep(0.05)
+        assert loaded == [PROFILE.name]
+    await loading
+    assert loaded == [PROFILE.name, "other"]
+    await beside.__aexit__(None, None, None)
+    worker.shutdown()
 
 
 async def test_models_read_anew_answer_anew(tmp_path: Path, load_shared: LoadEncoder) -> None:

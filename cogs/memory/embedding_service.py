@@ -163,7 +163,8 @@ class EmbeddingService:
     async def beside(self, profile: MemoryProfile) -> AsyncIterator[Encoder]:
         """Load the embedder of ``profile`` beside the one that serves, for `put_in_service` to swap them in the block.
 
-        Questions that are under way are answered first: a load takes a core from them for seconds. If the block raises, or is cancelled, the new one is closed.
+        Questions that are under way are answered first: a load takes a core from them for seconds. If the block raises,
+        or is cancelled, the new one is closed.
 
         Raises:
             ModelUnavailable: it cannot be loaded.

@@ -140,7 +140,9 @@ class MemoryCog(commands.Cog, name=COG_NAME):
         """Show the asker, and nobody else, what was said."""
         with self.services.turns.take(interaction.user.id, texts_of(interaction)):
             await interaction.response.defer(ephemeral=True, thinking=True)
-            start, end = await asyncio.to_thread(parse_span, after, before)  # the first one loads a library
+            start = end = None
+            if after or before:
+                start, end = await asyncio.to_thread(parse_span, after, before)  # the first one loads a library
             search = Search(
                 query=" ".join(check_query(query).split()),
                 author_id=author.id if author else None,
