@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from cogs.memory.embedders import minilm_layers
 from cogs.memory.embedders.minilm import DIM, MiniLMEncoder, embedded_folder
 from cogs.memory.exceptions import ModelUnavailable
 
@@ -33,6 +34,27 @@ def test_vectors_equal_sentence_transformers(encoder: MiniLMEncoder) -> None:
     expected = oracle.encode(TEXTS[:5], normalize_embeddings=True)
     found = np.stack([text.vector for text in encoder.encode(TEXTS[:5])])
     np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_a_pass_is_one_call_into_torch(encoder: MiniLMEncoder) -> None:
+    """Else each of its operations would wait for the interpreter beside a thread that runs Python."""
+    assert isinstance(encoder._layers._forward, torch.jit.ScriptFunction)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_where_torch_compiles_or_packs_nothing_the_vectors_are_the_same(
+    encoder: MiniLMEncoder, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    def script(_: object) -> None:
+        raise RuntimeError("object has no attribute scaled_dot_product_attention")
+
+    monkeypatch.setattr(minilm_layers, "_can_pack", lambda _: False)
+    if fails:
+        monkeypatch.setattr(torch.jit, "script", script)
+    plain = MiniLMEncoder.load(dtype="float32")
+    assert isinstance(plain._layers._forward, torch.jit.ScriptFunction) is not fails
+    for one, other in zip(encoder.encode(TEXTS), plain.encode(TEXTS), strict=True):
+        np.testing.assert_allclose(one.vector, other.vector, atol=2e-6)
 
 
 def test_a_text_gets_the_same_vector_and_sketch_alone_and_in_a_batch(encoder: MiniLMEncoder) -> None:

