@@ -197,12 +197,12 @@ class MiniLMEncoder:
         """Return sentence vectors (batch, 384) and token vectors (batch, longest, 384), both L2-normalised."""
         import torch
 
-        lengths = torch.tensor([len(e.ids) for e in encodings])
-        ids = torch.zeros(len(encodings), int(lengths.max()), dtype=torch.long)
+        lengths = np.array([len(e.ids) for e in encodings], dtype=np.int64)
+        ids = np.zeros((len(encodings), lengths.max()), dtype=np.int64)
         for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-        with _threads(1 if ids.numel() <= SMALL else self._threads):
-            hidden = self._layers(ids, lengths)
+            ids[row, : len(encoding.ids)] = encoding.ids
+        with _threads(1 if ids.size <= SMALL else self._threads):
+            hidden = self._layers(torch.from_numpy(ids), torch.from_numpy(lengths))
         if not hidden.finite:
             raise ScoringFailed("The embedder gave vectors that are not finite.")
         return hidden.vectors.numpy(), hidden.tokens.numpy()
