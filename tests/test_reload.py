@@ -105,8 +105,9 @@ async def test_models_read_anew_answer_anew(tmp_path: Path, load_shared: LoadEnc
 
 
 async def test_an_answer_begun_before_the_exchange_is_not_kept_for_after_it(
-    tmp_path: Path, load_shared: LoadEncoder
+    tmp_path: Path, load_shared: LoadEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cogs.memory.worker.STANDS_BACK_S", 0.05)
     models = [WordReranker(is_remote=True), WordReranker(key="words:2", offset=1.0)]
     profile = replace(PROFILE, rerank_deadline_ms=None)
     async with MemoryService.on_folder(

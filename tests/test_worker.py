@@ -69,7 +69,10 @@ def test_shutdown_can_cancel_what_waits() -> None:
     assert running.result(timeout=60)
 
 
-async def test_background_work_stands_back_for_questions_without_end_but_not_for_ever() -> None:
+async def test_background_work_stands_back_for_questions_without_end_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cogs.memory.worker.STANDS_BACK_S", 0.05)
     worker = ModelWorker()
     with worker.question():
         assert await worker.run_background(int, "7") == 7
