@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from cogs.memory.stores import postgres_replies, sqlite_replies
+from cogs.memory.stores import postgres_replies, sqlite_replies, sqlite_writes
 from cogs.memory.stores import postgres_writes as writes
 from cogs.memory.stores.moving import STORE, End, Marks, ReplyRow, SpaceRow
 from cogs.memory.stores.postgres import PostgresStore
@@ -55,10 +55,8 @@ class SqliteEnd:
         """Add marks to those that are there."""
 
         def put(database: Statements) -> None:
-            dead = [(guild_id, i) for i in marks.tombstones]
-            database.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", dead)
-            until = [(guild_id, *mark) for mark in marks.erasures]
-            database.executemany("INSERT OR REPLACE INTO erasures VALUES (?, ?, ?)", until)
+            sqlite_writes.bury(database, [(guild_id, i) for i in marks.tombstones])
+            sqlite_writes.mark_erased(database, [(guild_id, *mark) for mark in marks.erasures])
 
         async with self._connections.write_lock:
             await self._connections.write(put)

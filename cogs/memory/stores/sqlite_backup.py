@@ -17,14 +17,15 @@ from cogs.memory.exceptions import StoreDamaged, StoreError
 from cogs.memory.stores import sqlite_writes as writes
 from cogs.memory.stores.data_folder import FOLDER_MODE, create_private, discard, durable_replace, folder_errors
 from cogs.memory.stores.message_rows import MessageRow
-from cogs.memory.stores.sqlite_connections import Connections, Statements
+from cogs.memory.stores.sqlite_connections import Connections
 from cogs.memory.stores.sqlite_copies import engine_of, fold_log, require_whole, write_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from cogs.memory.stores.data_folder import DataFolder
+    from cogs.memory.stores.sqlite_connections import Statements
     from cogs.memory.stores.sqlite_engine import SqliteEngine
 
     StoredSettings = Mapping[tuple[int, str], str]
@@ -36,7 +37,6 @@ FORMAT: Final = "memory-backup/1"
 _DATABASE: Final = "memory.db"
 _MANIFEST: Final = "backup.json"
 _CHUNK: Final = 1000
-_PUT_TOMBSTONE = "INSERT OR IGNORE INTO tombstones VALUES (?, ?)"
 _ROW = ", ".join(f"m.{name}" for name in MessageRow._fields)
 
 
@@ -203,15 +203,10 @@ async def _copy_marks(present: Connections, restored: Connections) -> None:
     last = (0, 0)
     sql = "SELECT guild_id, message_id FROM tombstones WHERE (guild_id, message_id) > (?, ?) ORDER BY 1, 2 LIMIT ?"
     while rows := await present.read(sql, (*last, _CHUNK)):
-        await restored.write(partial(Statements.executemany, sql=_PUT_TOMBSTONE, rows=rows))
+        await restored.write(partial(writes.bury, dead=rows))
         last = rows[-1][:2]
     erasures = await present.read("SELECT guild_id, author_id, until_us FROM erasures")
-    await restored.write(partial(_mark_erased, erasures=erasures))
-
-
-def _mark_erased(database: Statements, erasures: Iterable[tuple[int, int, int]]) -> None:
-    for guild, author, until in erasures:
-        writes.mark_erased(database, guild, author, until)
+    await restored.write(partial(writes.mark_erased, erasures=erasures))
 
 
 def _remove_marked(database: Statements) -> int:

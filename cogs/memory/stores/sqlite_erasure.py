@@ -157,7 +157,7 @@ class Eraser:
 def _note(database: Statements, *, intent: Intent) -> None:
     """Write down what is to be erased, and refuse it from now on."""
     if intent.author_id is not None and intent.channel_id is None:
-        writes.mark_erased(database, intent.guild_id, intent.author_id, time.time_ns() // 1000)
+        writes.mark_erased(database, [(intent.guild_id, intent.author_id, time.time_ns() // 1000)])
     intents = [*_noted(database), intent]
     writes.put_setting(database, _STORE, _INTENTS_KEY, json.dumps(intents))
     writes.put_setting(database, _STORE, _SCRUB_KEY, "pending")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogs.memory.records import Hit
-from cogs.memory.stores.sqlite_rows import scope_condition
+from cogs.memory.stores.sqlite_rows import joined_ids, scope_condition
 from cogs.memory.stores.term_budget import (
     BESIDE_WEIGHT,
     LOOKED_AT,
@@ -98,7 +98,7 @@ async def search(
         return []
     sql, parameters = _statement(scope, wanted)
     [[total, *texts]] = await connections.read(sql, parameters, deadline_s=deadline_s)
-    found = (_ids(text) for text in texts)
+    found = (joined_ids(text) for text in texts)
     return _ranked([[(next(found), weight) for _, weight in places] for places in wanted], total, limit)
 
 
@@ -116,11 +116,6 @@ def _statement(scope: Scope, wanted: Sequence[Places]) -> tuple[str, dict[str, o
     parameters["most"] = min(MATCH_BUDGET, max(1, LOOKED_AT * MATCH_BUDGET // len(wanted)))
     parameters["counted"] = MOST_COUNTED
     return f"SELECT {', '.join(columns)}", parameters
-
-
-def _ids(text: str | None) -> NDArray[np.int64]:
-    """Read ids as SQLite joins them, which takes half the time that a row for each would."""
-    return np.fromstring(text or "", dtype=np.int64, sep=",")
 
 
 def _ranked(terms: Sequence[Sequence[tuple[NDArray[np.int64], float]]], total: int, limit: int) -> list[Hit]:

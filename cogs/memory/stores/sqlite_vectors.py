@@ -15,7 +15,7 @@ from cogs.memory.records import MAX_ID
 from cogs.memory.stores import CLOSED
 from cogs.memory.stores.message_rows import PlacedVectors
 from cogs.memory.stores.sqlite_packing import Packed
-from cogs.memory.stores.sqlite_rows import id_list, scope_condition
+from cogs.memory.stores.sqlite_rows import id_list, joined_ids, scope_condition
 from cogs.memory.stores.sqlite_surroundings import ids_in_scope
 from cogs.memory.stores.vector_index import VectorIndex
 from cogs.memory.stores.vector_scores import nearest as best_of
@@ -236,21 +236,21 @@ def _candidates(
         return nearest(count)
     few = _any_in_scope(database, scope, EXACT_LIMIT + 1)
     if len(few) <= EXACT_LIMIT:
-        return few
+        return [int(message_id) for message_id in few]
     # A filter that many messages pass is passed by many of the nearest. If not, they are named to the index.
     for factor in _OVERFETCH:
         fitting = ids_in_scope(database, scope, nearest(factor * count))
         if len(fitting) >= count:
             return fitting[:count]
-    return nearest(count, np.array(_any_in_scope(database, scope, MAX_ID), dtype=np.int64))
+    return nearest(count, _any_in_scope(database, scope, MAX_ID))
 
 
-def _any_in_scope(database: Statements, scope: Scope, most: int) -> list[int]:
+def _any_in_scope(database: Statements, scope: Scope, most: int) -> NDArray[np.int64]:
     condition, parameters = scope_condition(scope)
     index = "messages_by_channel" if scope.author_ids is None else "messages_by_author"
     sql = _IDS.format(index=index, condition=condition)
     [[ids]] = database.execute(sql, {**parameters, "most": most})
-    return [] if ids is None else [int(i) for i in ids.split(",")]
+    return joined_ids(ids)
 
 
 def _add_rows(index: VectorIndex, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -121,8 +121,13 @@ def delete(database: Statements, guild_id: int, ids: Collection[int]) -> list[in
         database.execute("DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?))", (id_list(stored),))
         if after:
             database.execute(_INDEX, (id_list(after),))
-    database.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", [(guild_id, i) for i in ids])
+    bury(database, [(guild_id, i) for i in ids])
     return stored
+
+
+def bury(database: Statements, dead: Iterable[tuple[int, int]]) -> None:
+    """Leave tombstones of messages, each by guild and id."""
+    database.executemany("INSERT OR IGNORE INTO tombstones VALUES (?, ?)", dead)
 
 
 def erase_some(
@@ -137,7 +142,7 @@ def erase_some(
     sql = f"SELECT id, created_us FROM messages WHERE {' AND '.join(conditions)} LIMIT ?"  # noqa: S608  # constants
     doomed = database.execute(sql, (*parameters, limit))
     if author_id is not None and channel_id is None and doomed:
-        mark_erased(database, guild_id, author_id, max(row[1] for row in doomed))
+        mark_erased(database, [(guild_id, author_id, max(row[1] for row in doomed))])
     ids = [int(row[0]) for row in doomed]
     return delete(database, guild_id, ids) if ids else []
 
@@ -148,11 +153,11 @@ def drop_names(database: Statements, guild_id: int, author_id: int | None, chann
         database.execute("DELETE FROM channels WHERE guild_id = ?1 AND (?2 IS NULL OR id = ?2)", (guild_id, channel_id))
 
 
-def mark_erased(database: Statements, guild_id: int, author_id: int, until_us: int) -> None:
-    """Refuse from now on what an author wrote up to a time."""
-    database.execute(
+def mark_erased(database: Statements, erasures: Iterable[tuple[int, int, int]]) -> None:
+    """Refuse from now on what authors, each by guild and id, wrote up to a time in microseconds since 1970."""
+    database.executemany(
         "INSERT INTO erasures VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until_us = max(until_us, excluded.until_us)",
-        (guild_id, author_id, until_us),
+        erasures,
     )
 
 
